@@ -1,8 +1,9 @@
-// The values that every part of the program speaks: devices, plans, tasks, what devices say (uplinks) and what they
-// are told (downlinks). Values only: no behaviour, no SQL, no JSON, no clock, no broker. Any thread may use them.
+// The values that every part of the program speaks: devices, plans, tasks, what devices say
+// (uplinks) and what they are told (downlinks). Values only: no behaviour, no SQL, no JSON, no
+// clock, no broker. Any thread may use them.
 //
-// Enumerations are stored in the database and shown to people by the names that `Name()` gives (core/names.cc).
-// Do not rename a value that has been released: databases hold it.
+// Enumerations are stored in the database and shown to people by the names that `Name()` gives
+// (core/names.cc). Do not rename a value that has been released: databases hold it.
 #pragma once
 
 #include <chrono>
@@ -27,8 +28,9 @@ using std::chrono::seconds;
 struct Now {
   // What the wall clock shows. Start, end and windows of plans are compared with it.
   Instant wall;
-  // The scale of all deadlines: wall time that runs on the monotonic clock, so that a clock that is set does not make
-  // deadlines pass. Deadlines move when it is brought back in line with `wall` (store::Store::ShiftDeadlines).
+  // The scale of all deadlines: wall time that runs on the monotonic clock, so that a clock that is
+  // set does not make deadlines pass. Deadlines move when it is brought back in line with `wall`
+  // (store::Store::ShiftDeadlines).
   Instant steady;
   // False while the wall clock is before the time of the last commit: nothing is offered then.
   bool trusted = true;
@@ -40,7 +42,8 @@ struct DeviceKey {
   auto operator<=>(const DeviceKey&) const = default;
 };
 
-// ---------------------------------------------------------------- uplinks: what a device says, in every dialect
+// ---------------------------------------------------------------- uplinks: what a device says, in
+// every dialect
 
 struct VersionReport {
   std::map<std::string, std::string> components;  // component -> installed version; 1 to 32
@@ -64,7 +67,16 @@ struct Confirm {
   std::optional<seconds> retry_after;  // with !accept: postponed, not refused
 };
 
-enum class ProgressState { kDownloading, kDownloaded, kVerifying, kWaiting, kInstalling, kRebooting, kRolledBack, kFailed };
+enum class ProgressState {
+  kDownloading,
+  kDownloaded,
+  kVerifying,
+  kWaiting,
+  kInstalling,
+  kRebooting,
+  kRolledBack,
+  kFailed
+};
 
 struct Progress {
   std::string task;
@@ -72,7 +84,8 @@ struct Progress {
   std::optional<int> attempt;  // absent: the current one
   ProgressState state = ProgressState::kDownloading;
   std::optional<int> percent;
-  std::optional<int> code;  // with kFailed: -1 unspecified, -2 download, -3 verification, -4 writing, -5 refused, below: vendor's
+  std::optional<int> code;  // with kFailed: -1 unspecified, -2 download, -3 verification, -4
+                            // writing, -5 refused, below: vendor's
   std::string message;      // `message` or `reason`; at most 256 characters
   std::optional<seconds> retry_after;  // with kWaiting
   std::optional<seconds> eta;
@@ -96,7 +109,8 @@ struct Uplink {
   UplinkBody body;
 };
 
-// ---------------------------------------------------------------- the catalogue: what people configured
+// ---------------------------------------------------------------- the catalogue: what people
+// configured
 
 enum class ComponentType { kFirmware, kModule, kMcu, kSoftware, kDriver, kConfig, kOther };
 enum class PackageKind { kFull, kDelta };
@@ -106,10 +120,10 @@ enum class Mode { kSilent, kManual };
 
 struct Product {
   std::string name;
-  bool registers = true;       // an unknown device is registered on its first report
-  bool auto_confirm = false;   // no confirmation is needed: the download follows the plan
-  bool blocks = true;          // files may be fetched over MQTT
-  bool http = true;            // files may be fetched over HTTP
+  bool registers = true;      // an unknown device is registered on its first report
+  bool auto_confirm = false;  // no confirmation is needed: the download follows the plan
+  bool blocks = true;         // files may be fetched over MQTT
+  bool http = true;           // files may be fetched over HTTP
 };
 
 struct File {
@@ -125,8 +139,8 @@ struct File {
 struct FileSet {
   std::string source;  // installed version that these files start from; empty: any
   std::vector<File> files;
-  bool ready = false;  // every file is hashed and unchanged
-  std::string problem; // why not ready, for people; names the file
+  bool ready = false;   // every file is hashed and unchanged
+  std::string problem;  // why not ready, for people; names the file
 };
 
 struct Package {
@@ -137,7 +151,8 @@ struct Package {
   std::vector<FileSet> sets;
 };
 
-// One component of a plan: at least one of `full` and `delta`; a device whose version has a delta gets that.
+// One component of a plan: at least one of `full` and `delta`; a device whose version has a delta
+// gets that.
 struct PlanComponent {
   std::string name;
   ComponentType type = ComponentType::kFirmware;
@@ -154,13 +169,15 @@ struct Conditions {
   std::optional<std::int64_t> free_bytes;
 };
 
-// How long a task may stay in a state without hearing from the device. No value switches a deadline off.
+// How long a task may stay in a state without hearing from the device. No value switches a deadline
+// off.
 struct Timeouts {
-  seconds offer{86400};      // an offer unanswered
-  seconds download{3600};    // an accepted task without a sign of the download; also between two signs of it
-  seconds install{3600};     // installing without a sign
-  seconds reboot{3600};      // no return after the reboot
-  seconds longest{604800};   // the most that `eta`, `sleep` and `retryAfter` of a device can ask for
+  seconds offer{86400};  // an offer unanswered
+  seconds download{
+      3600};  // an accepted task without a sign of the download; also between two signs of it
+  seconds install{3600};    // installing without a sign
+  seconds reboot{3600};     // no return after the reboot
+  seconds longest{604800};  // the most that `eta`, `sleep` and `retryAfter` of a device can ask for
 };
 
 struct Retry {
@@ -172,13 +189,14 @@ struct Plan {
   std::string name;
   std::string product;
   Wanted wanted = Wanted::kDraft;
-  bool held = false;        // a brake of the engine's own (a restored database); only a release lets it go
+  bool held =
+      false;  // a brake of the engine's own (a restored database); only a release lets it go
   std::string held_reason;
   Scope scope = Scope::kAll;
   Mode mode = Mode::kSilent;
-  int priority = 0;            // higher first; then `order`
-  std::int64_t order = 0;      // by creation
-  std::optional<Instant> end;  // nothing is offered afterwards
+  int priority = 0;                       // higher first; then `order`
+  std::int64_t order = 0;                 // by creation
+  std::optional<Instant> end;             // nothing is offered afterwards
   std::vector<PlanComponent> components;  // in sequence
   Conditions conditions;
   std::map<std::string, std::string> texts;  // language -> text
@@ -197,7 +215,8 @@ struct Installed {
   auto operator<=>(const Installed&) const = default;
 };
 
-// What is known of one device. `connection` is 0 while the device is away; generations are never stored.
+// What is known of one device. `connection` is 0 while the device is away; generations are never
+// stored.
 struct Device {
   std::int64_t id = 0;  // 0: not registered yet
   DeviceKey key;
@@ -211,7 +230,7 @@ struct Device {
   seconds sleep{0};
   Instant registered{};
   Instant seen{};
-  Instant reported{};                // the last version report: the age of battery, signal, free bytes
+  Instant reported{};  // the last version report: the age of battery, signal, free bytes
   std::vector<Installed> installed;  // sorted by component
 
   std::uint64_t connection = 0;           // generation of the live connection; 0: away. Not stored.
@@ -239,21 +258,21 @@ enum class TaskState {
 enum class Reason {
   kNone,
   // a queued task waits because
-  kClockBehind,      // the clock shows a time before the last commit
-  kPlanNotActive,    // the plan is a draft or paused
-  kPlanHeld,         // the plan is held until a release
+  kClockBehind,    // the clock shows a time before the last commit
+  kPlanNotActive,  // the plan is a draft or paused
+  kPlanHeld,       // the plan is held until a release
   kPlanEnded,
   kDeviceDisabled,
-  kNotListed,        // not on the whitelist
+  kNotListed,  // not on the whitelist
   kBlacklisted,
-  kNotReported,      // no version report yet
+  kNotReported,  // no version report yet
   kOffline,
-  kPredecessor,      // another task of the device is open, or comes first
-  kSourceVersion,    // the installed version is none of the plan's source versions
-  kNoDeltaForSource, // only a delta, and none for the installed version
+  kPredecessor,       // another task of the device is open, or comes first
+  kSourceVersion,     // the installed version is none of the plan's source versions
+  kNoDeltaForSource,  // only a delta, and none for the installed version
   kPackageNotReady,
-  kNoDelivery,       // neither HTTP nor blocks can deliver the files
-  kTooLarge,         // the message does not fit into what the device takes
+  kNoDelivery,  // neither HTTP nor blocks can deliver the files
+  kTooLarge,    // the message does not fit into what the device takes
   kOutboxFull,
   kOfferUnanswered,  // the offer's deadline passed; it is made again when the device is heard of
   kNotYet,           // the device or the retry policy named a later time
@@ -261,18 +280,18 @@ enum class Reason {
   kAtTarget,         // every component was reported at its target
   kAtTargetAlready,  // ... before anything was offered
   kDeviceRefused,
-  kDeviceFailed,     // `code` and `message` of the device are beside it
+  kDeviceFailed,  // `code` and `message` of the device are beside it
   kDownloadFailed,
   kVerifyFailed,
   kWriteFailed,
   kRolledBack,
-  kForeignVersion,   // a version that is neither source nor target
+  kForeignVersion,  // a version that is neither source nor target
   kDownloadTimeout,
   kInstallTimeout,
   kRebootTimeout,
   kPlanCanceled,
-  kTaskCanceled,     // by a request
-  kComponentGone,    // a complete report lacks a component of the plan
+  kTaskCanceled,   // by a request
+  kComponentGone,  // a complete report lacks a component of the plan
 };
 
 enum class ComponentState { kPending, kCurrent, kProved, kSkipped };
@@ -283,8 +302,8 @@ struct TaskComponent {
   std::string source;  // version installed when it became current
   std::string target;
   PackageKind package = PackageKind::kFull;
-  int attempt = 0;     // of the download; 1 with the first
-  int percent = -1;    // of `progress`; -1: none seen
+  int attempt = 0;   // of the download; 1 with the first
+  int percent = -1;  // of `progress`; -1: none seen
   std::optional<ProgressState> progress;
   bool installing = false;  // installing, rebooting or a trial was reported in this attempt
   std::string boot_id;      // the device's when the download was issued
@@ -297,11 +316,11 @@ struct Task {
   std::shared_ptr<const Plan> plan;
   TaskState state = TaskState::kQueued;
   Reason reason = Reason::kNone;
-  std::string detail;   // value and limit, or the device's own words
-  int code = 0;         // the device's failure code
+  std::string detail;        // value and limit, or the device's own words
+  int code = 0;              // the device's failure code
   bool owes_cancel = false;  // a cancel is owed until an uplink shows that the device knows
   int offers = 0;
-  int retries = 0;      // used of plan->retry.max
+  int retries = 0;                  // used of plan->retry.max
   std::optional<Instant> deadline;  // on the steady scale; when the task moves on by itself
   Instant created{};
   Instant offered{};
@@ -317,11 +336,17 @@ struct Snapshot {
   Product product;
   Device device;
   std::optional<Task> open;
-  std::vector<Task> queued;         // by plan priority, then plan order
-  std::optional<Task> named;        // the task that the uplink names, when it is another one (also an ended one)
-  std::vector<Task> cancels;        // ended tasks with owes_cancel
-  // Kept by the engine in memory, per open task: the connection in which the current attempt's download was first
-  // sent (0: none since the start of the plugin), and the one in which the owed message was last sent.
+  std::vector<Task> queued;  // by plan priority, then plan order
+  std::optional<Task>
+      named;  // the task that the uplink names, when it is another one (also an ended one)
+  std::vector<Task> cancels;  // ended tasks with owes_cancel
+  // Tasks that do not exist yet: one for each plan in force that has none for this device, as
+  // MakeTask gives it. A version report that matches such a plan makes the task real. Loaded only
+  // when a version differs.
+  std::vector<Task> prospects;
+  // Kept by the engine in memory, per open task: the connection in which the current attempt's
+  // download was first sent (0: none since the start of the plugin), and the one in which the owed
+  // message was last sent.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
 };
@@ -368,8 +393,16 @@ struct Cancel {
 };
 
 enum class ReplyCode {
-  kOk = 200, kMalformed = 400, kForbidden = 403, kNotFound = 404, kConflict = 409, kOver = 410, kTooLarge = 413,
-  kOffset = 416, kTooMany = 429, kUnavailable = 503,
+  kOk = 200,
+  kMalformed = 400,
+  kForbidden = 403,
+  kNotFound = 404,
+  kConflict = 409,
+  kOver = 410,
+  kTooLarge = 413,
+  kOffset = 416,
+  kTooMany = 429,
+  kUnavailable = 503,
 };
 
 struct Reply {
@@ -391,7 +424,8 @@ struct LogEntry {
   std::string task;  // may be empty
   std::string plan;
   std::string component;
-  std::string event;      // what happened: report, offer, confirm, progress, deadline, request, plan ...
+  std::string
+      event;  // what happened: report, offer, confirm, progress, deadline, request, plan ...
   std::string old_state;  // empty: no transition
   std::string new_state;
   Reason reason = Reason::kNone;
@@ -399,8 +433,17 @@ struct LogEntry {
   std::string detail;
 };
 
-// Rows to write and messages to send. SAVED BEFORE ANY MESSAGE IS SENT: the engine commits `device`, `installed`,
-// `tasks` and `log`, and only then hands `messages`, in this order, to the outbox.
+struct BlockGrant {
+  File file;
+  std::string ref;
+  std::int64_t offset = 0;
+  int length = 0;
+  int count = 0;
+};
+
+// Rows to write and messages to send. SAVED BEFORE ANY MESSAGE IS SENT: the engine commits
+// `device`, `installed`, `tasks` and `log`, and only then hands `messages`, in this order, to the
+// outbox.
 struct Decision {
   bool device_changed = false;     // `device` differs in something that must be stored now
   bool installed_changed = false;  // device.installed differs
@@ -408,6 +451,8 @@ struct Decision {
   std::vector<Task> tasks;  // every task that changed, whole
   std::vector<LogEntry> log;
   std::vector<Downlink> messages;
+  // Blocks that a worker reads and sends; `messages` (a reply, if any) go after them.
+  std::optional<BlockGrant> blocks;
 };
 
 }  // namespace ota::core
@@ -416,6 +461,7 @@ template <>
 struct std::hash<ota::core::DeviceKey> {
   std::size_t operator()(const ota::core::DeviceKey& key) const noexcept {
     const std::size_t first = std::hash<std::string>{}(key.product);
-    return first ^ (std::hash<std::string>{}(key.device) + 0x9e3779b97f4a7c15ULL + (first << 6) + (first >> 2));
+    return first ^ (std::hash<std::string>{}(key.device) + 0x9e3779b97f4a7c15ULL + (first << 6) +
+                    (first >> 2));
   }
 };
