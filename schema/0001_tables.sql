@@ -1,4 +1,4 @@
--- Step 1: the first schema.
+-- Step 1: tables. Guards are in 0002_guards.sql, views in 0003_views.sql.
 --
 -- Every column has one writer. ADMIN tables: people, by SQL scripts or otactl. STATE tables: the engine alone.
 -- Times are milliseconds since the epoch, UTC (`_ms`); sizes are bytes; names are the keys of people's tables.
