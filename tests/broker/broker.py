@@ -76,7 +76,8 @@ def insert(table, **columns):
 
 
 class Site:
-    """`options`: plugin options without `plugin_opt_`, None takes a default away. `lines`: more lines of
+    """`options`: plugin options without `plugin_opt_`, None takes a default away,
+    a list repeats the option. `lines`: more lines of
     mosquitto.conf before the plugin; `after`: lines after it. `files`: name -> text, written beside."""
 
     def __init__(self, directory, options=None, lines=(), after=(), files=None, anonymous=True,
@@ -119,7 +120,10 @@ class Site:
         lines += [line.format(directory=self.directory) for line in self.lines]
         if self.plugin:
             lines.append(f"plugin {PLUGIN}")
-            lines += [f"plugin_opt_{k} {v}" for k, v in self.options.items() if v is not None]
+            for name, value in self.options.items():
+                for one in value if isinstance(value, (list, tuple)) else [value]:
+                    if one is not None:
+                        lines.append(f"plugin_opt_{name} {one}")
         lines += [line.format(directory=self.directory) for line in self.after]
         return "\n".join(lines) + "\n"
 
