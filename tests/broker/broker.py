@@ -1,7 +1,8 @@
 """A site for one test: a real Mosquitto with the plugin on loopback ports and in a directory of its own.
 
 All that the tests know of option names, of the schema and of otactl's arguments is in this file.
-Environment (set by CTest): OTA_PLUGIN, OTA_OTACTL, OTA_MOSQUITTO; OTA_LONG=1 for `test.sh --all`.
+Environment (set by CTest): OTA_PLUGIN, OTA_OTACTL, OTA_MOSQUITTO; OTA_LONG=1 for `test.sh --all`;
+OTA_PRELOAD: libraries to preload into the broker (a sanitizer's).
 """
 
 import contextlib
@@ -130,10 +131,11 @@ class Site:
     def spawn(self):
         configuration = self.directory / "mosquitto.conf"
         configuration.write_text(self.configuration())
+        preload = {"LD_PRELOAD": os.environ["OTA_PRELOAD"]} if "OTA_PRELOAD" in os.environ else {}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([mosquitto(), "-c", str(configuration)], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL,
-                                            env={**os.environ, **self.environment})
+                                            env={**os.environ, **preload, **self.environment})
         return self.process
 
     def start(self, wait=True):
