@@ -22,8 +22,8 @@
 #include <functional>
 #include <mutex>
 #include <string>
-#include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/model.h"
@@ -107,9 +107,8 @@ class Outbox {
 
  private:
   static constexpr std::size_t kLanes = 3;
-  struct Pending {
-    std::array<std::uint32_t, kLanes> count{};
-  };
+  // How many messages for one device are in each lane.
+  using Pending = std::array<std::uint32_t, kLanes>;
 
   void PushLocked(std::vector<Message> messages);
 

@@ -15,6 +15,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -61,6 +62,7 @@ class Wake {
  private:
   void Run();
 
+  const WakeMode mode_;
   const std::function<bool()> pending_;
   const pthread_t main_;
   std::atomic<std::uint64_t> ticks_{0};
@@ -68,8 +70,10 @@ class Wake {
   std::mutex mutex_;
   std::condition_variable changed_;
   // Protected by mutex_:
-  std::uint64_t notified_ = 0;  // number of Notify() calls
-  std::uint64_t until_ = 0;     // ticks that must have begun
+  bool notified_ = false;
+  std::uint64_t until_ = 0;  // ticks that must have begun
+  std::chrono::steady_clock::time_point sleeps_until_ =
+      std::chrono::steady_clock::time_point::max();
   bool stop_ = false;
 
   struct sigaction old_action_ {};
