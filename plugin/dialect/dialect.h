@@ -3,7 +3,8 @@
 // broker, no clock and no database, and keeps no state: every function here is pure and may run on
 // any thread.
 //
-// A dialect is one source file and one row of Dialects(). Governed by README.md in this directory.
+// A dialect is one source file and one row of the table in dialect.cc. Governed by README.md in
+// this directory.
 #pragma once
 
 #include <cstddef>
@@ -87,8 +88,5 @@ const Dialect* FindDialect(std::string_view topic);
 // The device and kind of an uplink's topic; nothing for any other topic. Every uplink's topic has a
 // dialect: FindDialect(topic) is not null when this gives a value.
 std::optional<UplinkTopic> ParseUplink(std::string_view topic);
-
-// The rows of the table.
-extern const Dialect kNative;
 
 }  // namespace ota::dialect
