@@ -1,6 +1,6 @@
-// Who is connected, and what was already said to whom in that connection: the part of a device's state that is not
-// stored. A connection is a generation; after a restart nobody is connected, and everything owed is sent again.
-// Engine thread only.
+// Who is connected, and what was already said to whom in that connection: the part of a device's
+// state that is not stored. A connection is a generation; after a restart nobody is connected, and
+// everything owed is sent again. Engine thread only.
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,15 @@ namespace ota::engine {
 
 struct Connection {
   std::uint64_t generation = 0;
-  std::string client;                           // client id
-  const dialect::Dialect* dialect = nullptr;    // of the last uplink; null: none yet
-  std::int64_t device = 0;                      // row of a registered device; 0: not known yet
-  int max_bytes = 2048;                         // longest payload that the device takes
-  std::uint64_t reported = 0;                   // generation of the last version report
-  std::uint64_t owed = 0;                       // generation in which the owed message was sent
-  std::string download;                         // task, component and attempt of the last download that was sent
-  std::uint64_t download_generation = 0;        // generation in which that attempt's download was first sent
+  std::string client;                         // client id
+  const dialect::Dialect* dialect = nullptr;  // of the last uplink; null: none yet
+  std::int64_t device = 0;                    // row of a registered device; 0: not known yet
+  int max_bytes = 2048;                       // longest payload that the device takes
+  std::uint64_t reported = 0;                 // generation of the last version report
+  // Of the open task: the generation in which the owed message was last sent, and the one in which
+  // the current attempt's download was first sent.
+  std::uint64_t owed = 0;
+  std::uint64_t download = 0;
 };
 
 // Changes made while a transaction is open can be undone with it.

@@ -9,16 +9,14 @@
 namespace ota::engine {
 namespace {
 
-// Registrations of devices that nobody has heard of before, per second: beyond, they are told to come again.
+// Registrations of devices that nobody has heard of before, per second: beyond, they are told to
+// come again.
 constexpr int kRegistrationsPerSecond = 2000;
 constexpr core::seconds kComeAgain{10};
 constexpr std::size_t kTaskNameLength = 12;
-// A message that does not fit puts its task back and lets the next one try: at most this often per event.
+// A message that does not fit puts its task back and lets the next one try: at most this often per
+// event.
 constexpr int kMaxUnsendable = 8;
-
-std::string DownloadKey(const std::string& task, const std::string& component, int attempt) {
-  return task + '/' + component + '/' + std::to_string(attempt);
-}
 
 const dialect::Dialect* DialectNamed(std::string_view name) {
   for (const dialect::Dialect& dialect : dialect::Dialects()) {
@@ -59,7 +57,9 @@ std::string TaskOf(const core::Uplink& uplink) {
       uplink.body);
 }
 
-bool IsEnded(const core::Task& task) { return task.ended != core::Instant{}; }
+bool IsEnded(const core::Task& task) {
+  return task.ended != core::Instant{};
+}
 
 }  // namespace
 
@@ -108,6 +108,32 @@ void Exchange::UndoTo(const Mark& mark) {
   counts_.clear();
 }
 
+void Exchange::Undone() {
+  UndoTo({0, 0, 0, 0});
+  written_seen_.clear();
+}
+
+store::Status Exchange::Try(const core::DeviceKey& key,
+                            const std::function<store::Status()>& event) {
+  const Mark before = mark();
+  auto savepoint = store_->BeginEvent();
+  if (!savepoint) {
+    return tl::unexpected(savepoint.error());
+  }
+  store::Status status = event();
+  if (status) {
+    return savepoint->Keep();
+  }
+  if (status.error().code != core::ErrorCode::kConflict) {
+    return status;
+  }
+  UndoTo(before);
+  outcome_.log.push_back(
+      {LogLevel::kError, "device " + key.product + '/' + key.device +
+                             ": the database refused an event: " + status.error().message});
+  return {};
+}
+
 // ---------------------------------------------------------------- Load
 
 core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product,
@@ -125,6 +151,7 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
   snapshot.device = loaded.known.device;
   core::Device& device = snapshot.device;
   device.key = key;
+  device.retired = loaded.known.retired;
   if (const auto unwritten = seen_.find(device.id); device.id != 0 && unwritten != seen_.end()) {
     device.seen = unwritten->second.seen;
     device.reported = unwritten->second.reported;
@@ -137,6 +164,7 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
     device.connection = connection->generation;
     device.reported_connection = connection->reported;
     snapshot.owed_connection = connection->owed;
+    snapshot.download_connection = connection->download;
   }
   if (device.id == 0) {
     return loaded;
@@ -160,18 +188,9 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
       return tl::unexpected(listed.error());
     }
     task.listed_white = listed->white;
-    task.listed_black = listed->black || loaded.known.retired;
+    task.listed_black = listed->black;
   }
   std::erase_if(snapshot.queued, [](const core::Task& task) { return task.plan == nullptr; });
-  if (snapshot.open && connection != nullptr) {
-    for (const core::TaskComponent& component : snapshot.open->components) {
-      if (component.state == core::ComponentState::kCurrent &&
-          connection->download ==
-              DownloadKey(snapshot.open->name, component.name, component.attempt)) {
-        snapshot.download_connection = connection->download_generation;
-      }
-    }
-  }
   return loaded;
 }
 
@@ -210,8 +229,23 @@ store::Status Exchange::LoadProspects(Loaded& loaded, const core::VersionReport&
   device.reported = now_.wall;
   for (const auto& plan : loaded.product->in_force) {
     const auto entry = catalogue_->plans.find(plan->name);
-    if (entry == catalogue_->plans.end() || !entry->second.state ||
-        !core::Matches(*plan, device, true, false)) {
+    if (entry == catalogue_->plans.end() || !entry->second.state) {
+      continue;
+    }
+    const bool shows_target = std::ranges::any_of(plan->components, [&](const auto& component) {
+      const auto reported = report.components.find(component.name);
+      return reported != report.components.end() && reported->second == component.target;
+    });
+    if (shows_target && device.id != 0) {
+      auto task = store_->LoadTaskOf(plan->name, device, *catalogue_);
+      if (!task) {
+        return tl::unexpected(task.error());
+      }
+      if (*task && (*task)->state == core::TaskState::kFailed) {
+        snapshot.failed.push_back(std::move(**task));
+      }
+    }
+    if (!core::Matches(*plan, device, true, false)) {
       continue;
     }
     if (device.id != 0) {
@@ -227,8 +261,7 @@ store::Status Exchange::LoadProspects(Loaded& loaded, const core::VersionReport&
     if (!listed) {
       return tl::unexpected(listed.error());
     }
-    const bool black = listed->black || loaded.known.retired;
-    if (!core::Matches(*plan, device, listed->white, black)) {
+    if (!core::Matches(*plan, device, listed->white, listed->black)) {
       continue;
     }
     auto name = crypto::RandomName(kTaskNameLength);
@@ -237,7 +270,7 @@ store::Status Exchange::LoadProspects(Loaded& loaded, const core::VersionReport&
     }
     core::Task task = core::MakeTask(plan, std::move(*name), now_.wall);
     task.listed_white = listed->white;
-    task.listed_black = black;
+    task.listed_black = listed->black;
     snapshot.prospects.push_back(std::move(task));
   }
   return {};
@@ -346,6 +379,9 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
       return status;
     }
   }
+  if (loaded.snapshot.device.connection == 0) {
+    loaded.snapshot.device.connection = arrival.connection;
+  }
   core::Decision decision = core::DecideUplink(loaded.snapshot, uplink, now_);
   decision.device.seen = now_.wall;
   for (core::Downlink& downlink : decision.messages) {
@@ -438,8 +474,7 @@ store::Status Exchange::Join(const core::DeviceKey& key,
   if (!listed) {
     return tl::unexpected(listed.error());
   }
-  if (device.id == 0 ||
-      !core::Matches(*plan, device, listed->white, listed->black || loaded->known.retired)) {
+  if (device.id == 0 || !core::Matches(*plan, device, listed->white, listed->black)) {
     return {};
   }
   auto name = crypto::RandomName(kTaskNameLength);
@@ -481,11 +516,10 @@ store::Status Exchange::Sign(const core::DeviceKey& key, std::int64_t file) {
     }
     const auto& package =
         current.package == core::PackageKind::kDelta ? component->delta : component->full;
-    const bool ours =
-        package && std::ranges::any_of(package->sets, [&](const core::FileSet& set) {
-          return std::ranges::any_of(set.files,
-                                     [&](const core::File& one) { return one.id == file; });
-        });
+    const bool ours = package && std::ranges::any_of(package->sets, [&](const core::FileSet& set) {
+                        return std::ranges::any_of(
+                            set.files, [&](const core::File& one) { return one.id == file; });
+                      });
     if (!ours) {
       return {};
     }
@@ -519,11 +553,9 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
 
   const Connection* connection = connections_.Find(key);
   std::vector<Message> messages;
-  const core::Snapshot& before = loaded.snapshot;
   std::optional<dialect::TooLarge> too_large;
   std::string unsendable;
-  core::Decision sent;
-  sent.device = decision.device;
+  bool replies = false;
   if (connection != nullptr) {
     const dialect::Dialect* speaks = connection->dialect != nullptr
                                          ? connection->dialect
@@ -536,8 +568,7 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
         AddUrls(*download, device);
       }
       auto encoded = speaks->encode(
-          key, downlink,
-          {static_cast<std::size_t>(decision.device.max_bytes), now_.wall});
+          key, downlink, {static_cast<std::size_t>(decision.device.max_bytes), now_.wall});
       if (!encoded) {
         too_large = encoded.error();
         unsendable = std::holds_alternative<core::Offer>(downlink)
@@ -553,10 +584,10 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
       message.payload = std::move(encoded->payload);
       message.qos = encoded->qos;
       messages.push_back(std::move(message));
-      sent.messages.push_back(std::move(downlink));
+      replies = std::holds_alternative<core::Reply>(downlink);
     }
   }
-  Remember(key, sent);
+  Remember(key, decision);
   if (decision.blocks && connection != nullptr) {
     BlockJob job;
     job.grant = std::move(*decision.blocks);
@@ -576,10 +607,10 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
     std::ranges::move(messages, std::back_inserter(outcome_.messages));
     return {};
   }
-  // What was saved above stands; the task that cannot be told of goes back, and another one may take its turn. The
-  // reply still comes last [N-13].
+  // What was saved above stands; the task that cannot be told of goes back, and another one may
+  // take its turn. The reply still comes last [N-13].
   std::optional<Message> reply;
-  if (!sent.messages.empty() && std::holds_alternative<core::Reply>(sent.messages.back())) {
+  if (replies) {
     reply = std::move(messages.back());
     messages.pop_back();
   }
@@ -588,12 +619,11 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
   if (!again) {
     return tl::unexpected(again.error());
   }
-  again->snapshot.device.reported_connection = before.device.connection;
-  auto status = Apply(
-      *again,
-      core::DecideUnsendable(again->snapshot, unsendable, static_cast<std::int64_t>(too_large->needed),
-                             static_cast<std::int64_t>(too_large->limit), now_),
-      lane, nullptr, depth + 1);
+  auto status = Apply(*again,
+                      core::DecideUnsendable(again->snapshot, unsendable,
+                                             static_cast<std::int64_t>(too_large->needed),
+                                             static_cast<std::int64_t>(too_large->limit), now_),
+                      lane, nullptr, depth + 1);
   if (reply) {
     outcome_.messages.push_back(std::move(*reply));
   }
@@ -649,33 +679,23 @@ void Exchange::ReplyTo(const Arrival& arrival, core::Reply reply) {
 }
 
 // What was said in this connection, so that what is owed is said once.
-void Exchange::Remember(const core::DeviceKey& key, const core::Decision& sent) {
+void Exchange::Remember(const core::DeviceKey& key, const core::Decision& decision) {
   const Connection* now = connections_.Find(key);
-  if (now == nullptr) {
+  if (now == nullptr ||
+      (now->reported == decision.device.reported_connection &&
+       now->max_bytes == decision.device.max_bytes && now->owed == decision.owed_connection &&
+       now->download == decision.download_connection)) {
     return;
   }
-  Connection next = *now;
-  next.reported = sent.device.reported_connection;
-  next.max_bytes = sent.device.max_bytes;
-  for (const core::Downlink& downlink : sent.messages) {
-    if (std::holds_alternative<core::Offer>(downlink)) {
-      next.owed = next.generation;
-    } else if (const auto* download = std::get_if<core::Download>(&downlink)) {
-      next.owed = next.generation;
-      std::string attempt = DownloadKey(download->task, download->component, download->attempt);
-      if (attempt != next.download) {
-        next.download = std::move(attempt);
-        next.download_generation = next.generation;
-      }
-    }
-  }
-  if (next.reported != now->reported || next.owed != now->owed ||
-      next.max_bytes != now->max_bytes || next.download != now->download) {
-    *connections_.Edit(key) = std::move(next);
-  }
+  Connection* next = connections_.Edit(key);
+  next->reported = decision.device.reported_connection;
+  next->max_bytes = decision.device.max_bytes;
+  next->owed = decision.owed_connection;
+  next->download = decision.download_connection;
 }
 
-// The end of every task is a line in the broker's log, so that a remote syslog keeps what a database can lose.
+// The end of every task is a line in the broker's log, so that a remote syslog keeps what a
+// database can lose.
 void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision) {
   for (const core::Task& task : decision.tasks) {
     if (!IsEnded(task)) {

@@ -1,5 +1,6 @@
-// One event of one device, from the bytes that came in to the bytes that go out: Decode, Load, Decide, Save, Send.
-// Every event goes the same way (Exchange::Apply); what is decided is core's alone. Engine thread only.
+// One event of one device, from the bytes that came in to the bytes that go out: Decode, Load,
+// Decide, Save, Send. Every event goes the same way (Exchange::Apply); what is decided is core's
+// alone. Engine thread only.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@
 
 namespace ota::engine {
 
-// Blocks that were granted: a worker reads and sends them once the grant is committed, and `after` behind them.
+// Blocks that were granted: a worker reads and sends them once the grant is committed, and `after`
+// behind them.
 struct BlockJob {
   core::BlockGrant grant;
   Message envelope;  // addressee; topic and payload are made for each block
@@ -32,7 +34,8 @@ struct BlockJob {
   std::string task;
 };
 
-// What one transaction leaves to be done once it is committed. NOTHING IN HERE LEAVES THE ENGINE BEFORE THE COMMIT.
+// What one transaction leaves to be done once it is committed. NOTHING IN HERE LEAVES THE ENGINE
+// BEFORE THE COMMIT.
 struct Outcome {
   std::vector<Message> messages;
   std::vector<LogLine> log;
@@ -42,7 +45,8 @@ struct Outcome {
 // Where devices fetch files.
 struct Delivery {
   std::string base;  // of download addresses; empty: files come over MQTT alone
-  const package::AddressKey* key = nullptr;  // null: another web server serves `base`, addresses are unsigned
+  const package::AddressKey* key =
+      nullptr;  // null: another web server serves `base`, addresses are unsigned
   core::seconds lifetime{86400};
 };
 
@@ -52,8 +56,9 @@ struct Decoded {
   tl::expected<core::Uplink, dialect::DecodeError> uplink;
 };
 
-// Decodes the arrivals of a batch and merges neighbouring progress reports of one device that differ in nothing but
-// the percentage: the newer percent and the older place in the order stay. Pure.
+// Decodes the arrivals of a batch and merges neighbouring progress reports of one device that
+// differ in nothing but the percentage: the newer percent and the older place in the order stay.
+// Pure.
 std::vector<Decoded> Decode(const std::vector<Arrival>& arrivals);
 
 class Exchange {
@@ -67,14 +72,18 @@ class Exchange {
   void SetOutboxFull(bool full) { outbox_full_ = full; }
   void SetKey(const package::AddressKey* key) { delivery_.key = key; }
 
-  // Each handles one event inside the open transaction and adds to outcome(). On failure the caller rolls the event's
-  // savepoint and its part of the outcome back; see store.h for the codes.
+  // Runs `event` under a savepoint: rows that the database refuses (kConflict) are rolled back
+  // alone and logged, and that is no failure; anything else is the transaction's failure.
+  store::Status Try(const core::DeviceKey& key, const std::function<store::Status()>& event);
+
+  // Each handles one event inside the open transaction and adds to outcome(). On failure the caller
+  // rolls the event's savepoint and its part of the outcome back; see store.h for the codes.
   store::Status Uplink(const Decoded& decoded);
   // Offers what the device may get now, if it is connected.
   store::Status Next(const core::DeviceKey& key);
   store::Status Deadline(const core::DeviceKey& key);
-  // Ends the device's live tasks of `plan` (of any plan when it is empty); queued ones alone with `queued_only`.
-  // Gives how many.
+  // Ends the device's live tasks of `plan` (of any plan when it is empty); queued ones alone with
+  // `queued_only`. Gives how many.
   core::Result<int> Cancel(const core::DeviceKey& key, const std::string& plan, core::Reason reason,
                            const std::string& detail, bool queued_only);
   // Makes the device's task of `plan` if it matches, and offers it.
@@ -83,15 +92,11 @@ class Exchange {
   store::Status Sign(const core::DeviceKey& key, std::int64_t file);
 
   Outcome& outcome() { return outcome_; }
-  // Sizes of outcome() and of the connections' undo list, to go back to when an event fails.
-  struct Mark {
-    std::size_t messages, log, blocks, undo;
-  };
-  Mark mark() const;
-  void UndoTo(const Mark& mark);
+  // The transaction was rolled back: nothing of it is sent.
+  void Undone();
 
-  // Seen times, batteries and the like of devices that changed in nothing else: written with the next change of the
-  // device, at the latest by FlushSeen(), at most `limit` devices a call.
+  // Seen times, batteries and the like of devices that changed in nothing else: written with the
+  // next change of the device, at the latest by FlushSeen(), at most `limit` devices a call.
   store::Status FlushSeen(std::size_t limit);
   std::size_t unwritten_seen() const { return seen_.size(); }
 
@@ -99,6 +104,13 @@ class Exchange {
   void Committed();
 
  private:
+  // Sizes of outcome() and of the connections' undo list, to go back to when an event fails.
+  struct Mark {
+    std::size_t messages, log, blocks, undo;
+  };
+  Mark mark() const;
+  void UndoTo(const Mark& mark);
+
   struct Loaded {
     const store::ProductEntry* product = nullptr;
     store::KnownDevice known;
@@ -126,7 +138,7 @@ class Exchange {
   bool outbox_full_ = false;
   Outcome outcome_;
   std::unordered_map<std::int64_t, core::Device> seen_;
-  std::vector<core::Device> written_seen_;  // by the open transaction
+  std::vector<core::Device> written_seen_;                // by the open transaction
   std::unordered_map<std::string, std::int64_t> counts_;  // registered devices by product
   core::Instant registrations_second_{};
   int registrations_ = 0;
