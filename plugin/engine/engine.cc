@@ -139,7 +139,7 @@ void Engine::Take(steady_clock::duration wait) {
   const Monotonic now = steady_clock::now();
   Monotonic until = more ? now : now + wait;
   if (fault_.empty() && timeline_ && next_deadline_) {
-    const core::Duration left = *next_deadline_ - timeline_->Read(Clocks()).now.steady;
+    const core::Duration left = *next_deadline_ - Timeline(*timeline_).Read(Clocks()).now.steady;
     until = std::min(until, now + std::max(left, core::Duration(0)));
   }
   const bool full = outbox_.Full();
@@ -274,10 +274,11 @@ bool Engine::IsDue(Monotonic now) {
     data_version_ = *version;
     read_journal_ = true;
   }
-  const core::Now time = timeline_->Read(Clocks()).now;
+  const Timeline::Reading reading = Timeline(*timeline_).Read(Clocks());
+  const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
          last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
-         prune_more_ || time.trusted != was_trusted_ || now >= next_minute_ ||
+         prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) || now >= next_minute_ ||
          now >= next_health_ || (next_deadline_ && *next_deadline_ <= time.steady) ||
          (next_end_ && *next_end_ <= time.wall);
 }
