@@ -284,19 +284,20 @@ void Draft::Next() {
     }
     std::optional<Verdict> obstacle = FirstObstacle(s, task, now);
     if (!obstacle) {
-      Offer(std::move(task));
+      Open(std::move(task));
       continue;
     }
     NextAt(obstacle->when);
-    if (task.reason != obstacle->reason) {
-      task.reason = obstacle->reason;
-      task.detail = obstacle->value + (obstacle->limit.empty() ? "" : " / " + obstacle->limit);
+    task.reason = obstacle->reason;
+    task.detail = obstacle->value;
+    if (!obstacle->limit.empty()) {
+      task.detail += (task.detail.empty() ? "" : " / ") + obstacle->limit;
     }
     s.queued.push_back(std::move(task));
   }
 }
 
-void Draft::Offer(Task task) {
+void Draft::Open(Task task) {
   Apply(task, TaskEvent::kOffer);
   ++task.offers;
   task.offered = now.wall;

@@ -48,7 +48,7 @@ struct Draft {
   Decision Finish();
 
  private:
-  void Offer(Task task);
+  void Open(Task task);  // offers a queued task
   void NextAt(std::optional<Instant> at);
 };
 

@@ -61,7 +61,7 @@ Verdict PlanNotHeld(const Snapshot&, const Task& task, const Now&) {
 
 Verdict PlanNotEnded(const Snapshot&, const Task& task, const Now& now) {
   const std::optional<Instant>& end = task.plan->end;
-  return end ? Say(now.wall < *end, Millis(now.wall), Millis(*end)) : Say(true);
+  return end ? Say(now.wall < *end, "", Millis(*end)) : Say(true);
 }
 
 Verdict DeviceEnabled(const Snapshot& snapshot, const Task&, const Now&) {
@@ -135,7 +135,7 @@ Verdict DeltaForSource(const Snapshot& snapshot, const Task& task, const Now&) {
 Verdict PackageReady(const Snapshot& snapshot, const Task& task, const Now& now) {
   return EachToUpgrade(snapshot, task, [&](const PlanComponent& one, const std::string& version) {
     const FileSet* set = Choose(one, version).set;
-    if (set == nullptr || set->ready) {
+    if (set == nullptr || (set->ready && !set->files.empty())) {
       return Say(true);
     }
     return set->problem.empty()
@@ -152,8 +152,7 @@ Verdict NotBefore(const Snapshot&, const Task& task, const Now& now) {
   if (task.state != TaskState::kQueued || !task.deadline) {
     return Say(true);
   }
-  return Say(*task.deadline <= now.steady, Millis(now.steady), Millis(*task.deadline),
-             task.deadline);
+  return Say(*task.deadline <= now.steady, "", Millis(*task.deadline), task.deadline);
 }
 
 // `fits` is first: the reason is also the memory that the message did not fit, so no other reason
