@@ -355,6 +355,7 @@ struct Snapshot {
   // message was last sent.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
+  bool outbox_full = false;  // no new offers now
 };
 
 // ---------------------------------------------------------------- downlinks: what a device is told
@@ -454,7 +455,8 @@ struct Decision {
   bool device_changed = false;     // `device` differs in something that must be stored now
   bool installed_changed = false;  // device.installed differs
   Device device;
-  std::vector<Task> tasks;  // every task that changed, whole
+  // Every task that changed, whole; in an order in which, row by row, at most one is open.
+  std::vector<Task> tasks;
   std::vector<LogEntry> log;
   std::vector<Downlink> messages;
   // Blocks that a worker reads and sends; `messages` (a reply, if any) go after them.
