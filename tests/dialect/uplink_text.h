@@ -27,6 +27,7 @@ class UplinkText {
  private:
   void Put(std::string_view name, const std::string& value) { out_.Name(name).Text(value); }
   void Put(std::string_view name, bool value) { out_.Name(name).Boolean(value); }
+  void Put(std::string_view name, int value) { out_.Name(name).Integer(value); }
   void Put(std::string_view name, std::int64_t value) { out_.Name(name).Integer(value); }
   void Put(std::string_view name, core::seconds value) { out_.Name(name).Integer(value.count()); }
   template <typename T>
@@ -81,11 +82,11 @@ class UplinkText {
   void Body(const core::BlockRequest& request) {
     Put("task", request.task);
     Put("component", request.component);
-    Put("file", std::int64_t{request.file});
+    Put("file", request.file);
     Put("ref", request.ref);
     Put("offset", request.offset);
-    Put("length", std::int64_t{request.length});
-    Put("count", std::int64_t{request.count});
+    Put("length", request.length);
+    Put("count", request.count);
   }
 
   json::Writer out_;
