@@ -29,6 +29,7 @@ enum class WakeMode { kSignal, kTick };
 struct ListenAddress {
   std::string address;  // numeric IPv4 or IPv6, without brackets
   std::uint16_t port = 0;
+  bool operator==(const ListenAddress&) const = default;
 };
 
 struct Options {
@@ -48,6 +49,7 @@ struct Options {
   OnDatabaseFault on_database_fault = OnDatabaseFault::kServe;
   Durability durability = Durability::kFull;
   WakeMode wake = WakeMode::kSignal;
+  bool operator==(const Options&) const = default;
 };
 
 // One row of the table. `parse` puts a value into `options`, or gives the rule that it breaks.
@@ -68,5 +70,8 @@ std::span<const Option> OptionTable();
 // Fails with kInvalidArgument: the message names the option, the value and the rule.
 core::Result<Options> ParseOptions(
     std::span<const std::pair<std::string_view, std::string_view>> pairs);
+
+// Whether two listeners' options can share one service: all but those of the guard are equal.
+bool SameService(Options one, const Options& other);
 
 }  // namespace ota::engine
