@@ -23,11 +23,6 @@ namespace ota::store {
 core::ErrorCode CodeOf(int sqlite_code);
 core::Error ErrorOf(const std::filesystem::path& path, const SQLite::Exception& exception);
 
-// Our own failure on its way out of a load or a save; ends in Store::Impl::Run().
-struct Failure {
-  core::Error error;
-};
-
 // A file descriptor, closed at the end.
 class Descriptor {
  public:
@@ -87,8 +82,6 @@ class Query {
   void BindOne(int index, int value) { statement_.bind(index, value); }
   void BindOne(int index, bool value) { statement_.bind(index, value ? 1 : 0); }
   void BindOne(int index, std::string_view value) { statement_.bind(index, std::string(value)); }
-  void BindOne(int index, const std::string& value) { statement_.bindNoCopy(index, value); }
-  void BindOne(int index, const char* value) { statement_.bind(index, value); }
   void BindOne(int index, core::Instant value) {
     BindOne(index, std::int64_t{value.time_since_epoch().count()});
   }
@@ -130,25 +123,27 @@ struct Store::Impl {
   Query Ask(const char* text);
   // Before the first write of a transaction: tells the guards.
   void Write();
-  // Runs `body` and turns what it throws into an Error.
+  // Runs `body`, which gives a Result, and turns what SQLite throws into an Error.
   template <typename Body>
-  auto Run(Body&& body) -> core::Result<decltype(body())> {
+  auto Run(Body&& body) -> decltype(body()) {
     try {
-      if constexpr (std::is_void_v<decltype(body())>) {
-        body();
-        return {};
-      } else {
-        return body();
-      }
+      return body();
     } catch (const SQLite::Exception& exception) {
       return tl::unexpected(ErrorOf(path, exception));
-    } catch (const Failure& failure) {
-      return tl::unexpected(failure.error);
     } catch (const std::exception& exception) {
       return core::Fail(core::ErrorCode::kInternal,
                         "database '" + path.string() + "': " + exception.what());
     }
   }
+  // The same for what writes: only inside a transaction that SQLite has not ended by itself.
+  template <typename Body>
+  auto RunWrite(Body&& body) -> decltype(body()) {
+    if (Status ready = InTransaction(); !ready) {
+      return tl::unexpected(ready.error());
+    }
+    return Run(std::forward<Body>(body));
+  }
+  Status InTransaction() const;
   void WriteMarker();
 };
 
