@@ -1,0 +1,92 @@
+// Dialects: how devices of one kind say things. A dialect turns topics and payloads into the values
+// of core/model.h and back; what is decided about them is the same for all. A dialect knows no
+// broker, no clock and no database, and keeps no state: every function here is pure and may run on
+// any thread.
+//
+// A dialect is one source file and one row of the table in dialect.cc. Governed by README.md in
+// this directory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <tl/expected.hpp>
+
+#include "core/model.h"
+#include "dialect/topic.h"
+
+namespace ota::dialect {
+
+struct UplinkTopic {
+  core::DeviceKey device;
+  UplinkKind kind = UplinkKind::kVersion;
+};
+
+// Why an uplink was not understood: what its reply says. The engine fills `to` and sends it even
+// without an `id`.
+struct DecodeError {
+  core::ReplyCode code = core::ReplyCode::kMalformed;
+  std::string message;              // "components: must be an object"
+  std::optional<std::string> id;    // when it could be read
+  std::optional<std::string> task;  // when it could be read
+};
+
+// A message ready for the broker. Never retained.
+struct Encoded {
+  std::string topic;
+  std::string payload;
+  int qos = 1;
+};
+
+struct Limits {
+  std::size_t max_bytes = 2048;  // the longest payload that the device takes (Device::max_bytes)
+  core::Instant now{};           // wall time, for devices without a clock
+};
+
+// The message does not fit, even without its optional members.
+struct TooLarge {
+  std::size_t needed = 0;  // bytes of the shortest form
+  std::size_t limit = 0;
+};
+
+struct Dialect {
+  std::string_view name;
+  // Beginnings of topics among which the dialect's own are; compared before anything else.
+  std::span<const std::string_view> prefixes;
+
+  // `text` is a topic name, or a filter cut before its first wildcard, and begins with a prefix.
+  TopicClass (*classify)(std::string_view text);
+
+  // Gives the uplink, or what the reply says. Optional members that are wrong are treated as
+  // absent and named in Uplink::warnings. Any bytes are allowed. Source: [N-5], [N-6].
+  tl::expected<core::Uplink, DecodeError> (*decode)(UplinkKind kind, std::string_view payload);
+
+  // Gives the message for `device`. Leaves optional members out, in the dialect's order, until it
+  // fits; a reply always fits, its texts are cut. Source: [N-17], [N-18].
+  tl::expected<Encoded, TooLarge> (*encode)(const core::DeviceKey& device,
+                                            const core::Downlink& downlink, const Limits& limits);
+
+  // Gives the message that carries one block of a file.
+  //   ref     the device's own name for the download, from its BlockRequest
+  //   offset  of the first byte in the file
+  //   qos     of the request; 2 counts as 1
+  // Source: [N-2], [N-28].
+  Encoded (*encode_block)(const core::DeviceKey& device, std::string_view ref, std::int64_t offset,
+                          std::string bytes, int qos);
+};
+
+// All dialects; the position in the table may be kept in memory, never stored.
+std::span<const Dialect> Dialects();
+
+// The dialect whose OTA topics `topic` is one of, or null.
+const Dialect* FindDialect(std::string_view topic);
+
+// The device and kind of an uplink's topic; nothing for any other topic. Every uplink's topic has a
+// dialect: FindDialect(topic) is not null when this gives a value.
+std::optional<UplinkTopic> ParseUplink(std::string_view topic);
+
+}  // namespace ota::dialect

@@ -1,0 +1,54 @@
+// See presence.h.
+#include "engine/presence.h"
+
+#include <utility>
+
+namespace ota::engine {
+
+std::uint64_t Presence::Seen(const core::DeviceKey& device, const void* client,
+                             std::string_view client_id) {
+  const auto [found, added] = devices_.try_emplace(device);
+  Connection& connection = found->second;
+  if (!added) {
+    // The broker may give the address of a client that is gone to a new one.
+    if (connection.client == client && connection.client_id == client_id) {
+      return connection.generation;
+    }
+    Forget(connection.client, device);
+  }
+  connection = {client, std::string(client_id), ++last_};
+  carried_[client].insert(device);
+  inbox_.SetPresence({device, connection.generation, connection.client_id}, !added);
+  return connection.generation;
+}
+
+void Presence::Forget(const void* client, const core::DeviceKey& device) {
+  const auto carried = carried_.find(client);
+  carried->second.erase(device);
+  if (carried->second.empty()) {
+    carried_.erase(carried);
+  }
+}
+
+void Presence::Gone(const void* client) {
+  const auto carried = carried_.extract(client);
+  if (carried.empty()) {
+    return;
+  }
+  for (const core::DeviceKey& device : carried.mapped()) {
+    devices_.erase(device);
+    inbox_.SetPresence({device, 0, {}}, true);
+  }
+}
+
+std::uint64_t Presence::Live(const core::DeviceKey& device) const {
+  const auto found = devices_.find(device);
+  return found == devices_.end() ? 0 : found->second.generation;
+}
+
+std::uint64_t Presence::LiveOn(const core::DeviceKey& device, const void* client) const {
+  const auto found = devices_.find(device);
+  return found == devices_.end() || found->second.client != client ? 0 : found->second.generation;
+}
+
+}  // namespace ota::engine

@@ -1,0 +1,59 @@
+// Which connection each device is on. A connection is a generation: a number that is never given
+// twice while the plugin runs and is not stored.
+//
+// Broker thread only. Proof that a device is there is a SUBSCRIBE check of its own topics or a
+// MESSAGE on them, and nothing else (plugin.cc sees to that): a WRITE check may be a will, a READ
+// check may be for a session that is away, a login may be the device's other program. The
+// connection that did either last is the one addressed. A stale disconnect may come after the new
+// connection (mosquitto#2400) and is ignored. Every change goes to the inbox. Must not know
+// Mosquitto: a client is an address that is compared and never followed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "core/model.h"
+#include "engine/inbox.h"
+
+namespace ota::engine {
+
+class Presence {
+ public:
+  explicit Presence(Inbox& inbox) : inbox_(inbox) {}
+
+  // `device` has just shown that it is on the connection of `client`. Gives the generation: a new
+  // one when the device was away or on another connection.
+  std::uint64_t Seen(const core::DeviceKey& device, const void* client, std::string_view client_id);
+
+  // The connection of `client` has ended: every device that is on it is away.
+  void Gone(const void* client);
+
+  // The generation of the device's connection; 0 when it is away.
+  std::uint64_t Live(const core::DeviceKey& device) const;
+
+  // As Live, but 0 also when the device is on another connection than that of `client`.
+  std::uint64_t LiveOn(const core::DeviceKey& device, const void* client) const;
+
+  std::size_t size() const { return devices_.size(); }
+
+ private:
+  struct Connection {
+    const void* client = nullptr;
+    std::string client_id;
+    std::uint64_t generation = 0;
+  };
+
+  void Forget(const void* client, const core::DeviceKey& device);
+
+  Inbox& inbox_;
+  std::uint64_t last_ = 0;
+  std::unordered_map<core::DeviceKey, Connection> devices_;
+  // Gateways and bridges carry several.
+  std::unordered_map<const void*, std::unordered_set<core::DeviceKey>> carried_;
+};
+
+}  // namespace ota::engine

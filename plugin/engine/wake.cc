@@ -1,0 +1,111 @@
+// See wake.h.
+#include "engine/wake.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace ota::engine {
+namespace {
+
+constexpr auto kFirst = std::chrono::microseconds(100);
+constexpr auto kLongest = std::chrono::microseconds(100'000);
+constexpr std::uint64_t kTicks = 3;
+
+extern "C" void OtaWakeHandler(int /*signal*/) {}  // being interrupted is all that is wanted
+
+}  // namespace
+
+SignalsBlocked::SignalsBlocked() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old_);
+}
+
+SignalsBlocked::~SignalsBlocked() {
+  pthread_sigmask(SIG_SETMASK, &old_, nullptr);
+}
+
+Wake::Wake(WakeMode mode, std::function<bool()> pending)
+    : mode_(mode), pending_(std::move(pending)), main_(pthread_self()) {
+  if (mode == WakeMode::kTick) {
+    return;
+  }
+  struct sigaction action {};
+  action.sa_handler = OtaWakeHandler;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGURG, &action, &old_action_);
+  sigset_t urgent;
+  sigemptyset(&urgent);
+  sigaddset(&urgent, SIGURG);
+  pthread_sigmask(SIG_UNBLOCK, &urgent, nullptr);
+  const SignalsBlocked blocked;
+  thread_ = std::thread([this] { Run(); });
+}
+
+Wake::~Wake() {
+  Stop();
+}
+
+void Wake::Notify() {
+  if (mode_ == WakeMode::kTick) {
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    notified_ = true;
+    until_ = ticks() + kTicks;
+    if (sleeps_until_ <= std::chrono::steady_clock::now() + kFirst) {
+      return;  // it looks again soon enough by itself
+    }
+  }
+  changed_.notify_one();
+}
+
+void Wake::Run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    sleeps_until_ = std::chrono::steady_clock::time_point::max();
+    changed_.wait(lock, [this] { return stop_ || notified_; });
+    auto delay = kFirst;
+    sleeps_until_ = std::chrono::steady_clock::now() + delay;
+    while (!stop_) {
+      changed_.wait_until(lock, sleeps_until_);
+      const auto now = std::chrono::steady_clock::now();
+      if (std::exchange(notified_, false)) {
+        // A new message starts again with the shortest delay, but never defers a signal.
+        delay = kFirst;
+        sleeps_until_ = std::min(sleeps_until_, now + delay);
+      }
+      if (now < sleeps_until_) {
+        continue;
+      }
+      if (ticks() >= until_) {
+        if (!pending_()) {
+          break;
+        }
+        until_ = ticks() + kTicks;
+        delay = kFirst;
+      }
+      pthread_kill(main_, SIGURG);
+      delay = std::min(delay * 2, kLongest);
+      sleeps_until_ = now + delay;
+    }
+  }
+}
+
+void Wake::Stop() {
+  if (!thread_.joinable()) {
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+  sigaction(SIGURG, &old_action_, nullptr);
+}
+
+}  // namespace ota::engine

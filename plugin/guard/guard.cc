@@ -1,0 +1,37 @@
+// See guard.h.
+#include "guard/guard.h"
+
+namespace ota::guard {
+namespace {
+
+Verdict Decide(bool allowed) {
+  return allowed ? Verdict::kAllow : Verdict::kDeny;
+}
+
+}  // namespace
+
+bool IsOwn(const Client& client, const dialect::TopicClass& topic) {
+  return client.device && !topic.device.empty() && client.device->product == topic.product &&
+         client.device->device == topic.device;
+}
+
+Verdict CheckWrite(const Client& client, const dialect::TopicClass& topic) {
+  if (!topic.ours) {
+    return Verdict::kOther;
+  }
+  return Decide(topic.direction == dialect::Direction::kUp && topic.kind && !topic.device.empty() &&
+                (client.bridge || IsOwn(client, topic)));
+}
+
+Verdict CheckRead(const Client& client, const dialect::TopicClass& topic) {
+  if (!topic.ours) {
+    return Verdict::kOther;
+  }
+  return Decide(client.administrator || client.bridge || IsOwn(client, topic));
+}
+
+Verdict CheckSubscribe(const Client& client, const dialect::TopicClass& filter) {
+  return CheckRead(client, filter);
+}
+
+}  // namespace ota::guard

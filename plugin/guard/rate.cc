@@ -1,0 +1,33 @@
+// See rate.h.
+#include "guard/rate.h"
+
+namespace ota::guard {
+namespace {
+
+constexpr auto kInterval = std::chrono::seconds(1);
+
+}  // namespace
+
+std::optional<std::uint64_t> OncePerSecond::Allow(const void* client, Time now) {
+  if (now - pruned_ >= kInterval) {
+    // What was refused since is kept for one more interval, so that a steady flood is counted.
+    std::erase_if(clients_, [now](const auto& item) {
+      return now - item.second.at >= (item.second.refused > 0 ? 2 : 1) * kInterval;
+    });
+    pruned_ = now;
+  }
+  const auto [found, added] = clients_.try_emplace(client, Entry{now, 0});
+  if (added) {
+    return 0;
+  }
+  Entry& entry = found->second;
+  if (now - entry.at < kInterval) {
+    ++entry.refused;
+    return std::nullopt;
+  }
+  const std::uint64_t refused = entry.refused;
+  entry = {now, 0};
+  return refused;
+}
+
+}  // namespace ota::guard

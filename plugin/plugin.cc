@@ -1,0 +1,638 @@
+// The shell that Mosquitto loads: the three C entry points, the callbacks, the composition. The
+// only code that knows Mosquitto. Everything here but the wake thread's look at the outbox runs on
+// the broker's thread and never waits: no disk, no database, no network, no lock that another
+// thread holds for long. What the return codes do to a client, broker version by broker version,
+// README.md says.
+//
+// Compiles against the headers of 2.0 and of 2.1; what differs at run time is found out at run
+// time.
+#include <mosquitto.h>
+#include <mosquitto_broker.h>
+#include <mosquitto_plugin.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/model.h"
+#include "core/result.h"
+#include "crypto/certificate.h"
+#include "dialect/dialect.h"
+#include "dialect/topic.h"
+#include "engine/engine.h"
+#include "engine/inbox.h"
+#include "engine/options.h"
+#include "engine/outbox.h"
+#include "engine/presence.h"
+#include "engine/wake.h"
+#include "guard/guard.h"
+#include "guard/identity.h"
+#include "guard/rate.h"
+
+namespace ota {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The version of the plugin interface, the same in 2.0 and 2.1.
+constexpr int kInterface = 5;
+// 2.1's end of a connection whose session stays. 2.0's headers do not know it, 2.0 refuses it.
+constexpr int kClientOffline = 28;
+struct ClientOffline {
+  void* future;
+  struct mosquitto* client;
+};
+
+constexpr auto kTicksExpected = std::chrono::seconds(2);
+constexpr core::seconds kRetryTooMany{10};
+constexpr core::seconds kRetryUnavailable{30};
+// Every device takes a message of this length [N-18].
+constexpr std::size_t kSmallestMaxBytes = 512;
+
+void Log(engine::LogLevel level, const std::string& text) {
+  constexpr int kLevels[] = {MOSQ_LOG_DEBUG, MOSQ_LOG_INFO, MOSQ_LOG_NOTICE, MOSQ_LOG_WARNING,
+                             MOSQ_LOG_ERR};
+  mosquitto_log_printf(kLevels[static_cast<std::size_t>(level)], "ota: %s", text.c_str());
+}
+
+// Text of a client, fit for a line of a log.
+std::string Quote(std::string_view text) {
+  constexpr std::size_t kLongest = 120;
+  std::string quoted(text.substr(0, kLongest));
+  std::ranges::replace_if(
+      quoted, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return "'" + quoted + (text.size() > kLongest ? "...'" : "'");
+}
+
+std::string_view View(const char* text) {
+  return text == nullptr ? "" : text;
+}
+
+std::string CredentialOf(const struct mosquitto* client, guard::Credential credential) {
+  switch (credential) {
+    case guard::Credential::kUserName:
+      return std::string(View(mosquitto_client_username(client)));
+    case guard::Credential::kClientId:
+      return std::string(View(mosquitto_client_id(client)));
+    case guard::Credential::kCommonName:
+      return crypto::TakeCommonName(mosquitto_client_certificate(client)).value_or("");
+  }
+  return {};
+}
+
+// Publishes on the broker's thread. The copying variant of this call corrupts the accounting
+// of 2.0.
+void Publish(const engine::Message& message) {
+  void* payload = nullptr;
+  if (!message.payload.empty()) {
+    payload = mosquitto_malloc(message.payload.size());
+    if (payload == nullptr) {
+      return;  // the device asks again
+    }
+    std::memcpy(payload, message.payload.data(), message.payload.size());
+  }
+  const int rc = mosquitto_broker_publish(
+      message.client.empty() ? nullptr : message.client.c_str(), message.topic.c_str(),
+      static_cast<int>(message.payload.size()), payload, message.qos, false, nullptr);
+  if (rc != MOSQ_ERR_SUCCESS) {
+    mosquitto_free(payload);
+    Log(engine::LogLevel::kError,
+        "publishing to " + Quote(message.topic) + " failed with code " + std::to_string(rc));
+  }
+}
+
+// The running plugin: one per process, however many listeners load it.
+class Service {
+ public:
+  explicit Service(engine::Options options)
+      : options_(std::move(options)),
+        outbox_([this] { wake_.Notify(); }),
+        wake_(options_.wake, [this] { return !outbox_.Empty(); }),
+        presence_(inbox_),
+        sink_{[](const engine::LogLine& line) { Log(line.level, line.text); },
+              [this](const core::DeviceKey& device) { return presence_.Live(device); },
+              [](const engine::Message& message) { Publish(message); },
+              [this](const engine::Message& message) {
+                inbox_.AddUndelivered(message.device, message.connection);
+              }} {}
+  ~Service() { Stop(); }
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  core::Result<void> Start() {
+    const engine::SignalsBlocked blocked;  // for every thread that the engine and libraries start
+    auto engine = engine::Engine::Start(options_, inbox_, outbox_);
+    if (!engine) {
+      return tl::unexpected(std::move(engine.error()));
+    }
+    engine_ = *std::move(engine);
+    return {};
+  }
+
+  const engine::Options& options() const { return options_; }
+  bool OnMainThread() const { return pthread_equal(pthread_self(), main_) != 0; }
+
+  // Without ticks nothing can be answered, so nothing is taken. Asked in every callback.
+  bool Ticks() {
+    if (wake_.ticks() > 0) {
+      return true;
+    }
+    const Clock::time_point now = Clock::now();
+    if (!first_callback_) {
+      first_callback_ = now;
+    }
+    if (!told_ticks_ && now - *first_callback_ >= kTicksExpected) {
+      told_ticks_ = true;
+      Log(engine::LogLevel::kError,
+          "the broker does not call its plugins regularly (Mosquitto up to 2.0.14 with "
+          "per_listener_settings true): no OTA message is answered; set per_listener_settings "
+          "false");
+    }
+    return false;
+  }
+
+  void Tick() {
+    wake_.Tick();
+    if (deferred_) {
+      HintAtDeferred();
+    }
+    outbox_.Drain(sink_);
+  }
+
+  // A device is on the connection of `client`.
+  std::uint64_t Seen(const core::DeviceKey& device, const struct mosquitto* client) {
+    return presence_.Seen(device, client, View(mosquitto_client_id(client)));
+  }
+  void Gone(const struct mosquitto* client) { presence_.Gone(client); }
+  std::uint64_t LiveOn(const core::DeviceKey& device, const struct mosquitto* client) const {
+    return presence_.LiveOn(device, client);
+  }
+  void Reload() { inbox_.Reload(); }
+
+  // Takes an authorised uplink; what cannot be taken is answered here, without decoding.
+  void Take(const dialect::Dialect& dialect, const dialect::TopicClass& topic,
+            std::string_view payload, const struct mosquitto* client) {
+    core::DeviceKey device{std::string(topic.product), std::string(topic.device)};
+    const std::uint64_t connection = Seen(device, client);
+    const Clock::time_point now = Clock::now();
+    auto admission = engine::Admission::kUnavailable;
+    if (payload.size() > dialect::kMaxUplinkBytes) {
+      admission = engine::Admission::kTooLarge;  // not copied
+    } else if (!engine_->passive()) {
+      admission =
+          inbox_.Offer({device, &dialect, *topic.kind, std::string(payload), connection, now});
+    }
+    core::Reply reply;
+    reply.to = dialect::UplinkName(*topic.kind);
+    switch (admission) {
+      case engine::Admission::kTaken:
+        return;
+      case engine::Admission::kTooLarge:
+        reply.code = core::ReplyCode::kTooLarge;
+        reply.message =
+            "payload: longer than " + std::to_string(dialect::kMaxUplinkBytes) + " bytes";
+        break;
+      case engine::Admission::kTooMany:
+        reply.code = core::ReplyCode::kTooMany;
+        reply.retry_after = kRetryTooMany;
+        break;
+      case engine::Admission::kUnavailable:
+        reply.code = core::ReplyCode::kUnavailable;
+        reply.retry_after = kRetryUnavailable;
+        break;
+    }
+    Reply(dialect, device, connection, client, std::move(reply));
+  }
+
+  // Answers an uplink that did not reach the engine; at most once a second per client.
+  void Reply(const dialect::Dialect& dialect, const core::DeviceKey& device,
+             std::uint64_t connection, const struct mosquitto* client, core::Reply reply) {
+    if (connection == 0 || outbox_.Full() || !replies_.Allow(client, Clock::now())) {
+      return;
+    }
+    const auto now = std::chrono::floor<core::Duration>(std::chrono::system_clock::now());
+    auto encoded = dialect.encode(device, std::move(reply), {kSmallestMaxBytes, now});
+    if (encoded) {
+      outbox_.Push({{engine::Lane::kAnswer,
+                     device,
+                     connection,
+                     {},
+                     std::move(encoded->topic),
+                     std::move(encoded->payload),
+                     encoded->qos}});
+    }
+  }
+
+  // Tells of a denial; at most once a second per client. `act` continues "client 'x' ".
+  void TellDenied(const struct mosquitto* client, std::string_view act, std::string_view topic) {
+    const auto untold = denials_.Allow(client, Clock::now());
+    if (!untold) {
+      return;
+    }
+    std::string line = "client " + Quote(View(mosquitto_client_id(client))) + " (user " +
+                       Quote(View(mosquitto_client_username(client))) + ") " + std::string(act) +
+                       " " + Quote(topic);
+    if (*untold > 0) {
+      line += ", and " + std::to_string(*untold) + " times more in between";
+    }
+    Log(engine::LogLevel::kWarning, line);
+  }
+
+  // The hint for an open broker: a publish that was left to others and of which nothing came.
+  void Deferred(std::string_view topic) {
+    if (!proved_allowed_ && !deferred_) {
+      deferred_ = std::string(topic);
+    }
+  }
+  void Allowed() {
+    proved_allowed_ = true;
+    deferred_.reset();
+  }
+
+  // Ends every thread; what the engine has taken it commits. Within 5 s.
+  void Stop() {
+    inbox_.Stop();
+    outbox_.Stop();
+    if (engine_) {
+      engine_->Stop();
+    }
+    wake_.Stop();
+    while (!outbox_.Empty()) {  // the last lines of the log; nobody is there for the messages
+      auto sink = sink_;
+      sink.live = [](const core::DeviceKey&) { return std::uint64_t{0}; };
+      sink.undelivered = [](const engine::Message&) {};
+      outbox_.Drain(sink);
+    }
+    engine_.reset();
+  }
+
+ private:
+  void HintAtDeferred() {
+    if (!std::exchange(proved_allowed_, true)) {
+      Log(engine::LogLevel::kWarning,
+          "a publish to " + Quote(*deferred_) +
+              " was denied, and none was allowed before: topics that are not OTA's are left to "
+              "others (plugin_opt_acl_other defer), and where nobody else decides, Mosquitto "
+              "denies. "
+              "On a broker without acl_file and without another access plugin set "
+              "plugin_opt_acl_other allow");
+    }
+    deferred_.reset();
+  }
+
+  const engine::Options options_;
+  const pthread_t main_ = pthread_self();
+  engine::Inbox inbox_;
+  engine::Outbox outbox_;
+  engine::Wake wake_;
+  engine::Presence presence_;
+  const engine::Outbox::Sink sink_;
+  std::unique_ptr<engine::Engine> engine_;
+  guard::OncePerSecond replies_;
+  guard::OncePerSecond denials_;
+  std::optional<Clock::time_point> first_callback_;
+  bool told_ticks_ = false;
+  std::optional<std::string> deferred_;  // topic of a deferred publish, until the next tick
+  bool proved_allowed_ = false;          // or hinted already
+};
+
+// What one `plugin` line made: its own guard before the one service.
+struct Instance {
+  mosquitto_plugin_id_t* id = nullptr;
+  engine::Options options;
+  std::vector<guard::IdentityRule> rules;
+  std::shared_ptr<Service> service;
+  bool is_2_1 = false;
+  std::size_t registered = 0;  // of kCallbacks, from the front
+};
+
+// The process's service, while an instance holds it.
+std::weak_ptr<Service>& TheService() {
+  static std::weak_ptr<Service> service;
+  return service;
+}
+
+guard::Client Identify(const Instance& instance, const struct mosquitto* client) {
+  const auto among = [](const std::vector<std::string>& names, const char* name) {
+    return name != nullptr && std::ranges::find(names, std::string_view(name)) != names.end();
+  };
+  return {guard::Identify(
+              instance.rules,
+              [client](guard::Credential credential) { return CredentialOf(client, credential); }),
+          among(instance.options.administrators, mosquitto_client_username(client)),
+          among(instance.options.bridges, mosquitto_client_id(client))};
+}
+
+int Other(const Instance& instance) {
+  return instance.options.acl_other == engine::AclOther::kAllow ? MOSQ_ERR_SUCCESS
+                                                                : MOSQ_ERR_PLUGIN_DEFER;
+}
+
+// [N-1]: the client learns which topic it used and which name it has.
+void ReplyForbidden(Service& service, const guard::Client& client, const dialect::TopicClass& topic,
+                    std::string_view text, const struct mosquitto* sender) {
+  const dialect::Dialect* dialect = dialect::FindDialect(text);
+  if (!client.device || dialect == nullptr) {
+    return;
+  }
+  core::Reply reply;
+  reply.to = topic.kind ? std::string(dialect::UplinkName(*topic.kind)) : std::string();
+  reply.code = core::ReplyCode::kForbidden;
+  reply.message = "topic " + Quote(text) + " is not yours: you are '" + client.device->product +
+                  "/" + client.device->device + "'";
+  service.Reply(*dialect, *client.device, service.LiveOn(*client.device, sender), sender,
+                std::move(reply));
+}
+
+int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
+  Service& service = *instance.service;
+  if (!service.OnMainThread() || event.client == nullptr || event.topic == nullptr) {
+    return MOSQ_ERR_PLUGIN_DEFER;
+  }
+  service.Ticks();
+  const bool subscribes = event.access == MOSQ_ACL_SUBSCRIBE;
+  const std::string_view text = event.topic;
+  const dialect::TopicClass topic = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE
+                                        ? dialect::ClassifyFilter(text)
+                                        : dialect::ClassifyTopic(text);
+  if (!topic.ours) {
+    if (event.access == MOSQ_ACL_WRITE && instance.options.acl_other == engine::AclOther::kDefer) {
+      service.Deferred(text);
+    }
+    return Other(instance);
+  }
+
+  const guard::Client client = Identify(instance, event.client);
+  guard::Verdict verdict = guard::Verdict::kAllow;  // to unsubscribe harms nobody
+  std::string_view act;
+  switch (event.access) {
+    case MOSQ_ACL_WRITE:
+      verdict = guard::CheckWrite(client, topic);
+      act = "publishes to";
+      break;
+    case MOSQ_ACL_READ:
+      verdict = guard::CheckRead(client, topic);
+      act = "receives";
+      break;
+    case MOSQ_ACL_SUBSCRIBE:
+      verdict = guard::CheckSubscribe(client, topic);
+      act = "subscribes to";
+      break;
+    default:
+      break;
+  }
+  if (verdict == guard::Verdict::kAllow) {
+    if (subscribes && topic.direction != dialect::Direction::kUp && guard::IsOwn(client, topic)) {
+      service.Seen(*client.device, event.client);
+    }
+    return MOSQ_ERR_SUCCESS;
+  }
+  if (instance.options.guard == engine::GuardMode::kReport) {
+    service.TellDenied(event.client, "would be denied: " + std::string(act), text);
+    return Other(instance);
+  }
+  if (event.access != MOSQ_ACL_READ) {  // a reader of '#' is no offender
+    service.TellDenied(event.client, "is denied: " + std::string(act), text);
+  }
+  if (event.access == MOSQ_ACL_WRITE) {
+    ReplyForbidden(service, client, topic, text, event.client);
+  }
+  return MOSQ_ERR_ACL_DENIED;
+}
+
+int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
+  Service& service = *instance.service;
+  const bool ticks = service.Ticks();
+  if (event.client == nullptr || event.topic == nullptr) {
+    return MOSQ_ERR_SUCCESS;
+  }
+  const std::string_view text = event.topic;
+  const dialect::TopicClass topic = dialect::ClassifyTopic(text);
+  if (!topic.ours) {
+    service.Allowed();
+    return MOSQ_ERR_SUCCESS;
+  }
+  // Again: nobody asks for access on behalf of a bridge.
+  const guard::Client client = Identify(instance, event.client);
+  if (guard::CheckWrite(client, topic) != guard::Verdict::kAllow) {
+    if (instance.options.guard == engine::GuardMode::kReport) {
+      return MOSQ_ERR_SUCCESS;
+    }
+    service.TellDenied(event.client, "is denied: publishes to", text);
+    return MOSQ_ERR_ACL_DENIED;
+  }
+  event.retain = false;
+  if (ticks) {
+    service.Take(*dialect::FindDialect(text), topic,
+                 {static_cast<const char*>(event.payload), event.payloadlen}, event.client);
+  }
+  return MOSQ_ERR_SUCCESS;  // on to the administrators that have subscribed
+}
+
+// Runs the body of a callback. No exception may reach the broker: it would end it.
+template <typename Body>
+int Guarded(int on_exception, Body body) noexcept {
+  try {
+    return body();
+  } catch (...) {
+    return on_exception;
+  }
+}
+
+int OnAclCheck(int, void* event, void* user) noexcept {
+  return Guarded(MOSQ_ERR_ACL_DENIED, [=] {
+    return CheckAccess(*static_cast<Instance*>(user),
+                       *static_cast<mosquitto_evt_acl_check*>(event));
+  });
+}
+
+int OnMessage(int, void* event, void* user) noexcept {
+  return Guarded(MOSQ_ERR_ACL_DENIED, [=] {
+    return TakeMessage(*static_cast<Instance*>(user), *static_cast<mosquitto_evt_message*>(event));
+  });
+}
+
+int OnTick(int, void*, void* user) noexcept {
+  return Guarded(MOSQ_ERR_SUCCESS, [=] {
+    static_cast<Instance*>(user)->service->Tick();
+    return MOSQ_ERR_SUCCESS;
+  });
+}
+
+int OnDisconnect(int, void* event, void* user) noexcept {
+  return Guarded(MOSQ_ERR_SUCCESS, [=] {
+    static_cast<Instance*>(user)->service->Gone(
+        static_cast<mosquitto_evt_disconnect*>(event)->client);
+    return MOSQ_ERR_SUCCESS;
+  });
+}
+
+int OnClientOffline(int, void* event, void* user) noexcept {
+  return Guarded(MOSQ_ERR_SUCCESS, [=] {
+    static_cast<Instance*>(user)->service->Gone(static_cast<ClientOffline*>(event)->client);
+    return MOSQ_ERR_SUCCESS;
+  });
+}
+
+// 2.1 ends at any code but 0; 2.0 lets the next plugin reload only after DEFER.
+int OnReload(int, void*, void* user) noexcept {
+  const Instance& instance = *static_cast<Instance*>(user);
+  const int done = instance.is_2_1 ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
+  return Guarded(done, [&] {
+    instance.service->Reload();
+    return done;
+  });
+}
+
+struct Callback {
+  int event;
+  MOSQ_FUNC_generic_callback function;
+};
+
+// All of them; the last one exists since 2.1 only, and tells the two apart.
+constexpr Callback kCallbacks[] = {
+    {MOSQ_EVT_RELOAD, OnReload},         {MOSQ_EVT_ACL_CHECK, OnAclCheck},
+    {MOSQ_EVT_MESSAGE, OnMessage},       {MOSQ_EVT_TICK, OnTick},
+    {MOSQ_EVT_DISCONNECT, OnDisconnect}, {kClientOffline, OnClientOffline},
+};
+
+void Unregister(Instance& instance) {
+  while (instance.registered > 0) {
+    const Callback& callback = kCallbacks[--instance.registered];
+    mosquitto_callback_unregister(instance.id, callback.event, callback.function, nullptr);
+  }
+}
+
+core::Result<void> Register(Instance& instance) {
+  for (const Callback& callback : kCallbacks) {
+    const int rc = mosquitto_callback_register(instance.id, callback.event, callback.function,
+                                               nullptr, &instance);
+    if (rc == MOSQ_ERR_NOT_SUPPORTED && callback.event == kClientOffline) {
+      return {};
+    }
+    if (rc != MOSQ_ERR_SUCCESS) {
+      return core::Fail(core::ErrorCode::kUnsupported, "the broker refuses event " +
+                                                           std::to_string(callback.event) +
+                                                           " with code " + std::to_string(rc));
+    }
+    ++instance.registered;
+  }
+  instance.is_2_1 = true;
+  return {};
+}
+
+// What the administrator should know of this configuration.
+void Tell(const engine::Options& options) {
+  using enum engine::LogLevel;
+  std::string identity;
+  for (const std::string& rule : options.identity) {
+    identity += (identity.empty() ? "'" : ", '") + rule + "'";
+  }
+  Log(kNotice, "devices are known by " + identity +
+                   "; where the broker does not check credentials this is only their claim");
+  if (options.guard == engine::GuardMode::kReport) {
+    Log(kWarning, "the topic guard only reports (plugin_opt_guard report): denies nothing");
+  }
+  Log(kNotice, options.acl_other == engine::AclOther::kAllow
+                   ? "topics that are not OTA's are allowed to everybody (plugin_opt_acl_other "
+                     "allow): an acl_file or access plugin after this one is not asked"
+                   : "topics that are not OTA's are left to acl_file and other plugins "
+                     "(plugin_opt_acl_other defer); where there is none they are denied");
+  if (!options.download_base) {
+    Log(kNotice, "no plugin_opt_download_base: files are delivered over MQTT only");
+  } else if (options.download_listen) {
+    Log(kNotice, "download server on " + options.download_listen->address + " port " +
+                     std::to_string(options.download_listen->port) + ", known to devices as " +
+                     *options.download_base);
+  } else {
+    Log(kNotice, "no plugin_opt_download_listen: another web server must serve the files under " +
+                     *options.download_base);
+  }
+}
+
+core::Result<std::unique_ptr<Instance>> MakeInstance(mosquitto_plugin_id_t* id,
+                                                     const struct mosquitto_opt* options,
+                                                     int count) {
+  std::vector<std::pair<std::string_view, std::string_view>> pairs;
+  for (int i = 0; i < count; ++i) {
+    pairs.emplace_back(View(options[i].key), View(options[i].value));
+  }
+  auto parsed = engine::ParseOptions(pairs);
+  if (!parsed) {
+    return tl::unexpected(std::move(parsed.error()));
+  }
+  auto instance = std::make_unique<Instance>();
+  instance->id = id;
+  instance->options = *std::move(parsed);
+  for (const std::string& text : instance->options.identity) {
+    auto rule = guard::ParseIdentityRule(text);
+    if (!rule) {
+      rule.error().message.insert(0, "plugin_opt_");
+      return tl::unexpected(std::move(rule.error()));
+    }
+    instance->rules.push_back(*std::move(rule));
+  }
+
+  instance->service = TheService().lock();
+  if (instance->service) {
+    if (!engine::SameService(instance->options, instance->service->options())) {
+      return core::Fail(core::ErrorCode::kInvalidArgument,
+                        "another listener runs the plugin with other options: only identity, "
+                        "administrators, bridges, guard and acl_other may differ");
+    }
+  } else {
+    instance->service = std::make_shared<Service>(instance->options);
+    if (auto started = instance->service->Start(); !started) {
+      return tl::unexpected(std::move(started.error()));
+    }
+    TheService() = instance->service;
+  }
+  if (auto registered = Register(*instance); !registered) {
+    Unregister(*instance);
+    return tl::unexpected(std::move(registered.error()));
+  }
+  Tell(instance->options);
+  return instance;
+}
+
+}  // namespace
+}  // namespace ota
+
+#define OTA_EXPORT extern "C" __attribute__((visibility("default")))
+
+OTA_EXPORT int mosquitto_plugin_version(int count, const int* versions) noexcept {
+  return std::find(versions, versions + count, ota::kInterface) == versions + count
+             ? -1
+             : ota::kInterface;
+}
+
+OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* id, void** user,
+                                     struct mosquitto_opt* options, int count) noexcept {
+  return ota::Guarded(MOSQ_ERR_UNKNOWN, [=] {
+    auto instance = ota::MakeInstance(id, options, count);
+    if (!instance) {
+      ota::Log(ota::engine::LogLevel::kError, instance.error().message);
+      return static_cast<int>(MOSQ_ERR_INVAL);
+    }
+    *user = instance->release();
+    return static_cast<int>(MOSQ_ERR_SUCCESS);
+  });
+}
+
+OTA_EXPORT int mosquitto_plugin_cleanup(void* user, struct mosquitto_opt*, int) noexcept {
+  return ota::Guarded(MOSQ_ERR_SUCCESS, [=] {
+    const std::unique_ptr<ota::Instance> instance(static_cast<ota::Instance*>(user));
+    if (instance) {
+      ota::Unregister(*instance);
+    }
+    return static_cast<int>(MOSQ_ERR_SUCCESS);
+  });
+}

@@ -1,0 +1,165 @@
+// The topic guard, against every hostile shape of topic and filter that we know.
+#include "guard/guard.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace ota::guard {
+namespace {
+
+using dialect::ClassifyFilter;
+using dialect::ClassifyTopic;
+using enum Verdict;
+
+Client Device() {
+  return {core::DeviceKey{"pump", "p1"}, false, false};
+}
+Client Nobody() {
+  return {};
+}
+Client Administrator() {
+  return {std::nullopt, true, false};
+}
+Client Bridge() {
+  return {std::nullopt, false, true};
+}
+
+Verdict Write(const Client& client, std::string_view topic) {
+  return CheckWrite(client, ClassifyTopic(topic));
+}
+Verdict Read(const Client& client, std::string_view topic) {
+  return CheckRead(client, ClassifyTopic(topic));
+}
+Verdict Subscribe(const Client& client, std::string_view filter) {
+  return CheckSubscribe(client, ClassifyFilter(filter));
+}
+
+const std::string kTooLong(65, 'a');
+
+TEST(CheckWrite, OwnUplinksAreAllowed) {
+  for (const char* end : {"version", "confirm", "progress", "block"}) {
+    EXPECT_EQ(Write(Device(), std::string("ota/v1/pump/p1/up/") + end), kAllow) << end;
+  }
+}
+
+// [N-1] [N-3]
+TEST(CheckWrite, EverythingElseUnderTheOtaTopicsIsDenied) {
+  for (const std::string& topic : {std::string("ota/v1/pump/p2/up/version"),
+                                   std::string("ota/v1/valve/p1/up/version"),
+                                   std::string("ota/v1/pump/p1/down/plan"),
+                                   std::string("ota/v1/pump/p1/down/reply"),
+                                   std::string("ota/v1/pump/p1/down/block/b3/0"),
+                                   std::string("ota/v1/pump/p1/up/unknown"),
+                                   std::string("ota/v1/pump/p1/up"),
+                                   std::string("ota/v1/pump/p1/up/"),
+                                   std::string("ota/v1/pump/p1/up/version/"),
+                                   std::string("ota/v1/pump/p1/up//version"),
+                                   std::string("ota/v1/pump/p1/up/version/x"),
+                                   std::string("ota/v1/pump/p1/UP/version"),
+                                   std::string("ota/v1/pump/p1"),
+                                   std::string("ota/v1/pump"),
+                                   std::string("ota/v1/"),
+                                   std::string("ota/v1//p1/up/version"),
+                                   std::string("ota/v1/pump//up/version"),
+                                   std::string("ota/v1//pump/p1/up/version"),
+                                   std::string("ota/v1/pump/p1 /up/version"),
+                                   std::string("ota/v1/pump/p1\0/up/version", 26),
+                                   std::string("ota/v1/pump/\xff/up/version"),
+                                   "ota/v1/pump/" + kTooLong + "/up/version",
+                                   "ota/v1/" + kTooLong + "/p1/up/version"}) {
+    EXPECT_EQ(Write(Device(), topic), kDeny) << topic;
+    EXPECT_EQ(Write(Nobody(), topic), kDeny) << topic;
+    EXPECT_EQ(Write(Administrator(), topic), kDeny) << topic;
+  }
+}
+
+TEST(CheckWrite, InvalidNamesAreDeniedToAClientThatBearsThem) {
+  const Client odd{core::DeviceKey{"", ""}, false, false};
+  EXPECT_EQ(Write(odd, "ota/v1///up/version"), kDeny);
+  EXPECT_EQ(Read(odd, "ota/v1///down/plan"), kDeny);
+  EXPECT_EQ(Subscribe(odd, "ota/v1/#"), kDeny);
+}
+
+TEST(CheckWrite, ABridgeBringsUplinksOfAllDevicesButNoDownlinks) {
+  EXPECT_EQ(Write(Bridge(), "ota/v1/pump/p1/up/version"), kAllow);
+  EXPECT_EQ(Write(Bridge(), "ota/v1/valve/v9/up/block"), kAllow);
+  EXPECT_EQ(Write(Bridge(), "ota/v1/pump/p1/down/plan"), kDeny);
+  EXPECT_EQ(Write(Bridge(), "ota/v1/pump//up/version"), kDeny);
+}
+
+TEST(CheckWrite, WhatIsNotOtaIsLeftToOthers) {
+  for (const char* topic :
+       {"", "ota", "ota/", "ota/v1", "ota/v10/pump/p1/up/version", "ota/v2/pump/p1/up/version",
+        "/ota/v1/pump/p1/up/version", "OTA/v1/pump/p1/up/version", "plant/ota/v1/x", "$SYS/x"}) {
+    EXPECT_EQ(Write(Device(), topic), kOther) << topic;
+    EXPECT_EQ(Read(Nobody(), topic), kOther) << topic;
+  }
+}
+
+// [N-3]
+TEST(CheckRead, OwnerAdministratorAndBridgeReadNobodyElseDoes) {
+  for (const char* topic : {"ota/v1/pump/p1/down/plan", "ota/v1/pump/p1/up/version"}) {
+    EXPECT_EQ(Read(Device(), topic), kAllow);
+    EXPECT_EQ(Read(Administrator(), topic), kAllow);
+    EXPECT_EQ(Read(Bridge(), topic), kAllow);
+    EXPECT_EQ(Read(Nobody(), topic), kDeny);
+  }
+  EXPECT_EQ(Read(Device(), "ota/v1/pump/p2/down/plan"), kDeny);
+  EXPECT_EQ(Read(Device(), "ota/v1/valve/p1/down/plan"), kDeny);
+}
+
+// [N-4]
+TEST(CheckSubscribe, OwnFiltersAreAllowed) {
+  for (const char* filter : {"ota/v1/pump/p1/down/#", "ota/v1/pump/p1/#", "ota/v1/pump/p1/+/plan",
+                             "ota/v1/pump/p1/+/#", "ota/v1/pump/p1/down/plan",
+                             "$share/g/ota/v1/pump/p1/down/#", "ota/v1/pump/p1/up/version"}) {
+    EXPECT_EQ(Subscribe(Device(), filter), kAllow) << filter;
+    EXPECT_EQ(Subscribe(Nobody(), filter), kDeny) << filter;
+  }
+}
+
+// [N-4]
+TEST(CheckSubscribe, FiltersThatReachOthersAreDenied) {
+  for (const std::string& filter : {std::string("ota/v1/#"),
+                                    std::string("ota/v1/+/p1/down/#"),
+                                    std::string("ota/v1/pump/#"),
+                                    std::string("ota/v1/pump/+/down/#"),
+                                    std::string("ota/v1/pump/p2/down/#"),
+                                    std::string("ota/v1/pump/p2/+/plan"),
+                                    std::string("ota/v1/valve/p1/#"),
+                                    std::string("ota/v1/+/+/down/plan"),
+                                    std::string("ota/v1/pump/p1+/down"),
+                                    std::string("ota/v1/pump/p1#"),
+                                    std::string("ota/v1/pump/p11/#"),
+                                    std::string("ota/v1/pump/p/#"),
+                                    std::string("ota/v1//#"),
+                                    std::string("ota/v1//p1/#"),
+                                    std::string("ota/v1/pump//#"),
+                                    std::string("ota/v1/"),
+                                    std::string("ota/v1/pump"),
+                                    std::string("$share/g/ota/v1/#"),
+                                    std::string("$share/g/ota/v1/pump/+/down/#"),
+                                    std::string("$share/g/ota/v1/pump/p2/down/plan"),
+                                    std::string("$share//ota/v1/#"),
+                                    std::string("ota/v1/pump/\xff/#"),
+                                    "ota/v1/pump/" + kTooLong + "/#"}) {
+    EXPECT_EQ(Subscribe(Device(), filter), kDeny) << filter;
+    EXPECT_EQ(Subscribe(Nobody(), filter), kDeny) << filter;
+    EXPECT_EQ(Subscribe(Administrator(), filter), kAllow) << filter;
+    EXPECT_EQ(Subscribe(Bridge(), filter), kAllow) << filter;
+  }
+}
+
+// [N-4]
+TEST(CheckSubscribe, FiltersThatBeginOutsideAreLeftToOthers) {
+  for (const char* filter :
+       {"#", "+/#", "+/v1/pump/p2/down/#", "ota/#", "ota/+/pump/p2/down/#", "ota/v1", "$share/g/#",
+        "$share/g/ota/#", "$share/g/+/v1/#", "$share/ota/v1/#", "$share/g", "$share/", "$SYS/#"}) {
+    EXPECT_EQ(Subscribe(Device(), filter), kOther) << filter;
+    EXPECT_EQ(Subscribe(Nobody(), filter), kOther) << filter;
+  }
+}
+
+}  // namespace
+}  // namespace ota::guard

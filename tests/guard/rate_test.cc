@@ -1,0 +1,51 @@
+#include "guard/rate.h"
+
+#include <gtest/gtest.h>
+
+namespace ota::guard {
+namespace {
+
+using namespace std::chrono_literals;
+
+const OncePerSecond::Time kStart{100s};
+const int kClients[2] = {};
+const void* const kOne = &kClients[0];
+const void* const kTwo = &kClients[1];
+
+TEST(OncePerSecond, ASecondTimeWithinASecondIsRefused) {
+  OncePerSecond rate;
+  EXPECT_EQ(rate.Allow(kOne, kStart), 0u);
+  EXPECT_EQ(rate.Allow(kOne, kStart + 999ms), std::nullopt);
+  EXPECT_TRUE(rate.Allow(kOne, kStart + 1000ms).has_value());
+}
+
+TEST(OncePerSecond, ClientsDoNotShare) {
+  OncePerSecond rate;
+  EXPECT_EQ(rate.Allow(kOne, kStart), 0u);
+  EXPECT_EQ(rate.Allow(kTwo, kStart), 0u);
+}
+
+TEST(OncePerSecond, AFloodIsLetThroughOnceASecondAndCounted) {
+  OncePerSecond rate;
+  std::uint64_t allowed = 0;
+  std::uint64_t refused = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    if (const auto count = rate.Allow(kOne, kStart + i * 1ms)) {
+      ++allowed;
+      refused += *count;
+    }
+  }
+  EXPECT_EQ(allowed, 10u);
+  EXPECT_EQ(refused, 9u * 999u);
+}
+
+TEST(OncePerSecond, NoOtherClientOpensTheSecondEarly) {
+  OncePerSecond rate;
+  EXPECT_TRUE(rate.Allow(kTwo, kStart).has_value());
+  EXPECT_TRUE(rate.Allow(kOne, kStart + 990ms).has_value());
+  EXPECT_TRUE(rate.Allow(kTwo, kStart + 1010ms).has_value());  // forgets who is long past
+  EXPECT_EQ(rate.Allow(kOne, kStart + 1020ms), std::nullopt);
+}
+
+}  // namespace
+}  // namespace ota::guard
