@@ -221,6 +221,7 @@ struct Device {
   std::int64_t id = 0;  // 0: not registered yet
   DeviceKey key;
   bool disabled = false;  // by an administrator
+  bool retired = false;   // by an administrator: leaves every scope
   std::string boot_id;
   std::optional<int> battery;
   std::optional<int> signal;
