@@ -197,7 +197,7 @@ FROM history WHERE component <> '';
 
 -- One row: how the engine is, and in `problem` what is wrong, for people. The engine refreshes its row at least once a minute.
 CREATE VIEW health AS
-SELECT iif(problem = '', 'ok', 'problem') AS state, problem, at, pid, started, connected, inbox, outbox_bytes, oldest_uplink,
+SELECT iif(problem = '', 'ok', 'problem') AS state, problem, at, pid, started, connected, inbox, outbox_bytes, oldest_uplink_ms,
        ticks, wal_bytes, free_bytes, last_error
 FROM (SELECT
   CASE WHEN h.one IS NULL THEN 'The engine has never run on this database.'
@@ -205,11 +205,11 @@ FROM (SELECT
        WHEN h.last_error <> '' THEN 'Last error: ' || h.last_error
        WHEN h.free_bytes < 67108864 THEN 'Less than 64 MiB are free beside the database.'
        WHEN h.wal_bytes > 67108864 THEN 'The write-ahead log is over 64 MiB: a program keeps a transaction open.'
-       WHEN h.oldest_uplink_ms > 0 AND h.oldest_uplink_ms < h.at_ms - 10000 THEN 'Devices wait for more than 10 s for an answer.'
+       WHEN h.oldest_uplink_ms > 10000 THEN 'A device has waited for ' || (h.oldest_uplink_ms / 1000) || ' s for an answer.'
        ELSE '' END AS problem,
   strftime('%Y-%m-%dT%H:%M:%SZ', h.at_ms / 1000, 'unixepoch') AS at, h.pid,
   strftime('%Y-%m-%dT%H:%M:%SZ', h.started_ms / 1000, 'unixepoch') AS started,
   h.connected, h.inbox, h.outbox_bytes,
-  strftime('%Y-%m-%dT%H:%M:%SZ', nullif(h.oldest_uplink_ms, 0) / 1000, 'unixepoch') AS oldest_uplink,
+  h.oldest_uplink_ms,
   h.ticks, h.wal_bytes, h.free_bytes, h.last_error
 FROM (SELECT 1 AS one_row) LEFT JOIN engine_health h ON h.one = one_row);
