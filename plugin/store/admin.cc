@@ -121,7 +121,8 @@ int Authorize(void* user, int action, const char* first, const char* second, con
   if (why == nullptr) {
     return SQLITE_OK;
   }
-  const bool table = action == SQLITE_INSERT || action == SQLITE_UPDATE || action == SQLITE_DELETE);
+  const bool table = why != kSchema && (action == SQLITE_INSERT || action == SQLITE_UPDATE ||
+                                        action == SQLITE_DELETE);
   watch->refusal = table ? "'" + std::string(first) + "' " + why : why;
   return SQLITE_DENY;
 }
