@@ -119,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{".read other.sql", "'.read'"}, Refused{"ATTACH '/tmp/x.db' AS x;", "attached"},
         Refused{"DETACH main;", "attached"}, Refused{"PRAGMA writable_schema = 1;", "PRAGMA"},
         Refused{"PRAGMA foreign_keys = OFF;", "PRAGMA"},
-        Refused{"INSERT INTO product(name) SELECT 'p' FROM pragma_writable_schema;", "PRAGMA"},
+        Refused{"INSERT INTO product(name) SELECT 'p' FROM pragma_writable_schema;", "schema"},
         Refused{"CREATE TABLE x(a);", "schema"}, Refused{"CREATE TEMP TABLE x(a);", "schema"},
         Refused{"CREATE TEMP TRIGGER x AFTER INSERT ON product BEGIN DELETE FROM log; END;",
                 "schema"},
