@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/draft.h"
+#include "core/messages.h"
 #include "core/names.h"
 #include "core/step.h"
 #include "core/uplink.h"
@@ -79,9 +80,11 @@ bool HasPassed(const std::optional<Instant>& deadline, const Now& now) {
 void Expire(Draft& draft) {
   Task& task = *draft.s.open;
   const Timeouts& timeouts = task.plan->timeouts;
-  if (task.plan->held) {
-    // Nobody may act on a held plan, so silence means nothing.
-    task.deadline = draft.now.steady + std::max(timeouts.download, seconds(60));
+  const FileSet* files = CurrentFiles(task);
+  const bool unready = task.state == TaskState::kAccepted && (files == nullptr || !files->ready);
+  if (task.plan->held || unready) {
+    // The device has nothing to act on, so its silence means nothing.
+    task.deadline = draft.now.steady + timeouts.download;
     return;
   }
   switch (task.state) {
@@ -141,6 +144,7 @@ Task MakeTask(std::shared_ptr<const Plan> plan, std::string name, Instant now) {
 }
 
 Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now& now) {
+  const bool is_report = std::holds_alternative<VersionReport>(uplink.body);
   Draft draft(snapshot, now, true);
   Answer answer;
   if (snapshot.device.disabled) {
@@ -154,12 +158,11 @@ Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now&
       }
     }
     answer = Dispatch(draft, uplink.body);
-    if (!draft.s.open) {
+    if (!draft.s.open && !is_report) {
       draft.Next();
     }
   }
   const bool ok = answer.code == ReplyCode::kOk;
-  const bool is_report = std::holds_alternative<VersionReport>(uplink.body);
   const std::optional<seconds> again = ok && is_report ? Again(draft) : std::nullopt;
   Decision decision = draft.Finish();
   if (uplink.id || !ok) {
@@ -191,7 +194,7 @@ Decision DecideDeadline(const Snapshot& snapshot, const Now& now) {
     Expire(draft);
     passed = true;
   }
-  if (passed && !draft.s.open) {
+  if (passed) {
     draft.Next();
   }
   return draft.Finish();
@@ -199,7 +202,8 @@ Decision DecideDeadline(const Snapshot& snapshot, const Now& now) {
 
 Decision DecideNext(const Snapshot& snapshot, const Now& now) {
   Draft draft(snapshot, now, false);
-  if (draft.s.open && snapshot.owed_connection != snapshot.device.connection) {
+  if (draft.s.open && snapshot.owed_connection != snapshot.device.connection &&
+      !draft.RunsTarget()) {
     draft.SendOwed();
   }
   draft.Next();

@@ -141,16 +141,14 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
   const bool in_flight = IsInFlight(draft.s.open->state);
 
   if (reported->second == current.target) {
-    if (Contains(report.trial, current.name)) {
-      current.installing = true;
-      if (in_flight) {
-        draft.Apply(*draft.s.open, TaskEvent::kReboot);
-      }
-    } else if (!boot || other_boot || other_connection) {
+    const bool trial = Contains(report.trial, current.name);
+    if (!trial && (!boot || other_boot || other_connection)) {
       draft.Log(*draft.s.open, "proved", current.target);
+      current.state = ComponentState::kProved;
       draft.Proceed();
     } else {
-      current.installing = true;
+      current.installing = true;  // a reboot is still to come
+      draft.Apply(*draft.s.open, TaskEvent::kReboot);
     }
     return;
   }
@@ -193,7 +191,7 @@ void JudgeOpen(Draft& draft, const VersionReport& report, const std::set<std::st
 
 // Tasks that had failed and whose targets the device reports now [N-27]; those that people or the
 // device had ended stay as they are.
-void CompleteLate(Draft& draft) {
+void CompleteLate(Draft& draft, bool changed) {
   std::vector<Task>& failed = draft.s.failed;
   const std::optional<Task>& named = draft.s.named;
   if (named && named->state == TaskState::kFailed &&
@@ -208,7 +206,7 @@ void CompleteLate(Draft& draft) {
       task.ended = draft.now.wall;
     }
   }
-  if (named && IsEnded(named->state) && named->state != TaskState::kFailed &&
+  if (changed && named && IsEnded(named->state) && named->state != TaskState::kFailed &&
       named->state != TaskState::kSucceeded && AtTargets(draft.s.device, *named)) {
     draft.Log(*named, "late", "the device has reached the targets all the same");
   }
@@ -244,18 +242,6 @@ std::vector<Downlink> Cancels(Draft& draft, const VersionReport& report, bool ar
   return messages;
 }
 
-// The current component runs its target, on trial or before its reboot: the device needs no
-// download of it.
-bool RunsTarget(const Draft& draft) {
-  for (const TaskComponent& one : draft.s.open->components) {
-    if (one.state == ComponentState::kCurrent) {
-      const Installed* installed = FindInstalled(draft.s.device, one.name);
-      return installed != nullptr && installed->version == one.target;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 Answer OnReport(Draft& draft, const VersionReport& report) {
@@ -281,8 +267,8 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
   }
   if (!changed.empty() || old.id == 0) {
     AddProspects(draft);
-    CompleteLate(draft);
   }
+  CompleteLate(draft, !changed.empty());
   if (draft.s.open) {
     if (report.task == draft.s.open->name) {
       draft.Touch();
@@ -295,7 +281,7 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
   if (draft.s.open && draft.messages.empty()) {
     const bool asks = report.request && draft.s.open->state == TaskState::kOffered;
     const bool owed = new_boot || (first && draft.s.owed_connection != device.connection);
-    if (asks || (owed && !RunsTarget(draft))) {
+    if (asks || (owed && !draft.RunsTarget())) {
       draft.SendOwed();
     }
   }

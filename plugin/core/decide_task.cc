@@ -269,7 +269,7 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   grant.count = static_cast<int>(
       std::min<std::int64_t>(request.count, (left + request.length - 1) / request.length));
   draft.blocks = std::move(grant);
-  if (task.state == TaskState::kAccepted) {
+  if (task.state == TaskState::kAccepted || task.state == TaskState::kWaiting) {
     draft.Apply(task, TaskEvent::kFetch);
   } else {
     draft.Touch();

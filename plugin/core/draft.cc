@@ -192,7 +192,8 @@ void Draft::Proceed() {
   const PlanComponent* planned = nullptr;
   for (std::size_t i = 0; i < task.components.size(); ++i) {
     TaskComponent& component = task.components[i];
-    if (!AtTarget(s.device, component.name, component.target)) {
+    const bool there = AtTarget(s.device, component.name, component.target);
+    if (!there || component.state == ComponentState::kCurrent) {
       next = &component;
       planned = &task.plan->components[i];
       break;
@@ -200,28 +201,35 @@ void Draft::Proceed() {
     if (component.state == ComponentState::kPending) {
       component.state = ComponentState::kSkipped;
     }
-    if (component.state == ComponentState::kCurrent) {
-      component.state = ComponentState::kProved;
-    }
   }
   if (next == nullptr) {
     End(TaskEvent::kSucceed, Reason::kAtTarget);
     return;
   }
   const Installed* installed = FindInstalled(s.device, next->name);
-  const Choice choice = installed == nullptr
-                            ? Choice{PackageKind::kFull, nullptr, Reason::kComponentGone}
-                            : Choose(*planned, installed->version);
+  if (installed == nullptr) {
+    End(TaskEvent::kFail, Reason::kComponentGone, next->name);
+    return;
+  }
+  if (next->state == ComponentState::kProved) {
+    next->state = ComponentState::kPending;
+    FailAttempt(Reason::kRolledBack, 0, next->name + " " + installed->version);
+    return;
+  }
+  // What runs on trial is not what a download starts from.
+  const std::string source = installed->version == next->target && !next->source.empty()
+                                 ? next->source
+                                 : installed->version;
+  const Choice choice = Choose(*planned, source);
   if (choice.set == nullptr) {
-    End(TaskEvent::kFail, choice.reason,
-        next->name + (installed == nullptr ? "" : " " + installed->version));
+    End(TaskEvent::kFail, choice.reason, next->name + " " + source);
     return;
   }
   if (TaskComponent* current = Current(); current != nullptr && current != next) {
     current->state = ComponentState::kPending;
   }
   next->state = ComponentState::kCurrent;
-  next->source = installed->version;
+  next->source = source;
   next->package = choice.kind;
   ++next->attempt;
   next->percent = -1;
@@ -267,6 +275,13 @@ bool Draft::SendOwed() {
   }
   s.owed_connection = device.connection;
   return true;
+}
+
+bool Draft::RunsTarget() {
+  const TaskComponent* current = Current();
+  const Installed* installed =
+      current == nullptr ? nullptr : FindInstalled(s.device, current->name);
+  return installed != nullptr && installed->version == current->target;
 }
 
 void Draft::Withdraw(std::string_view reason) {

@@ -40,8 +40,9 @@ struct Draft {
   void End(TaskEvent event, Reason reason, std::string detail = {});
   void Requeue(Reason reason, std::string detail = {});
   void FailAttempt(Reason reason, int code, std::string detail);
-  void Proceed();   // downloads the first component that is not at its target, or succeeds
-  bool SendOwed();  // its current message, if the device can be reached
+  void Proceed();     // downloads the first component that is not at its target, or succeeds
+  bool SendOwed();    // its current message, if the device can be reached
+  bool RunsTarget();  // the current component does, on trial or before its reboot: nothing is owed
   void Withdraw(std::string_view reason);  // tells the device that it is over
   void Next();  // offers the first eligible queued task; ends and explains the others
 

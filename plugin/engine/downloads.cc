@@ -82,7 +82,7 @@ core::Result<std::unique_ptr<Downloads>> Downloads::Start(const Options& options
   };
   callbacks.on_changed = [self](std::int64_t file, const std::string&) {
     self->inbox_.Post([self, file] {
-      for (const auto& [key, row] : self->rows_) {
+      for (const auto& [name, row] : self->rows_) {
         if (row.id == file) {
           self->Hash(row);
         }

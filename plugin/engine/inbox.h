@@ -43,9 +43,9 @@ struct Arrival {
   const dialect::Dialect* dialect = nullptr;
   dialect::UplinkKind kind = dialect::UplinkKind::kVersion;
   std::string payload;
-  int qos = 0;                   // of the publish
   std::uint64_t connection = 0;  // generation of the connection that it came over
   std::chrono::steady_clock::time_point at;
+  int qos = 0;  // of the publish
 };
 
 // What became of an uplink.

@@ -11,7 +11,8 @@
 namespace ota::store {
 namespace {
 
-// SQLite asks this while another process holds the lock it needs; 0 gives up. `round` counts from 0.
+// SQLite asks this while another process holds the lock it needs; 0 gives up. `round` counts from
+// 0.
 int OnBusy(void* context, int round) {
   constexpr std::array<int, 5> kPauses = {1, 2, 5, 10, 20};
   Store::Impl& impl = *static_cast<Store::Impl*>(context);
@@ -70,7 +71,8 @@ core::Error ErrorOf(const std::filesystem::path& path, const SQLite::Exception& 
       break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      message += "; stop the broker, keep a copy of the file, and put back a backup (otactl restore)";
+      message +=
+          "; stop the broker, keep a copy of the file, and put back a backup (otactl restore)";
       break;
     default:
       break;

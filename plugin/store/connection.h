@@ -101,6 +101,12 @@ class Query {
   SQLite::Statement& statement_;
 };
 
+// Names of the store's own enumerations, as stored. Never rename one.
+std::string_view Name(PlanPhase value);
+std::string_view Name(FileState value);
+std::optional<PlanPhase> PlanPhaseFrom(std::string_view name);
+std::optional<FileState> FileStateFrom(std::string_view name);
+
 struct Store::Impl {
   Impl(const std::filesystem::path& file, Options given);
 

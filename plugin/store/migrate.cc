@@ -82,7 +82,9 @@ std::span<const Step> SchemaSteps() {
   return steps;
 }
 
-int SchemaVersion() { return SchemaSteps().back().number; }
+int SchemaVersion() {
+  return SchemaSteps().back().number;
+}
 
 core::Result<Migration> Migrate(SQLite::Database& database, const std::filesystem::path& path,
                                 std::span<const Step> steps) {

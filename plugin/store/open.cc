@@ -24,7 +24,15 @@ constexpr std::int64_t kCheckedBytes = 8 << 20;  // a file up to this size is ch
 constexpr std::int64_t kLogBytes = 16 << 20;     // what is kept of the write-ahead log on disk
 constexpr std::size_t kMarkerBytes = 128;
 
-std::string Named(const std::filesystem::path& path) { return "database '" + path.string() + "'"; }
+std::string Named(const std::filesystem::path& path) {
+  return "database '" + path.string() + "'";
+}
+
+std::filesystem::path Beside(const std::filesystem::path& path, const char* suffix) {
+  std::filesystem::path beside = path;
+  beside += suffix;
+  return beside;
+}
 
 tl::unexpected<core::Error> SystemError(const std::filesystem::path& path, const char* what,
                                         const char* remedy) {
@@ -41,11 +49,20 @@ core::Result<bool> MakeFile(const std::filesystem::path& path) {
   const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : ".";
   struct stat facts = {};
   if (::stat(directory.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode)) {
-    return core::Fail(core::ErrorCode::kNotFound,
-                      Named(path) + ": there is no directory '" + directory.string() +
-                          "'; make it, owned by the broker's user");
+    return core::Fail(core::ErrorCode::kNotFound, Named(path) + ": there is no directory '" +
+                                                      directory.string() +
+                                                      "'; make it, owned by the broker's user");
   }
-  if (::stat(path.c_str(), &facts) == 0) {
+  const bool exists = ::stat(path.c_str(), &facts) == 0;
+  struct stat marker = {};
+  if ((!exists || facts.st_size == 0) && ::stat(Beside(path, ".commit").c_str(), &marker) == 0) {
+    return core::Fail(core::ErrorCode::kNotFound,
+                      Named(path) + ": is missing, and '" +
+                          Beside(path, ".commit").filename().string() +
+                          "' says that there was one; put it back (otactl restore), or remove that "
+                          "file to begin with an empty database");
+  }
+  if (exists) {
     if (!S_ISREG(facts.st_mode)) {
       return core::Fail(core::ErrorCode::kUnsupported, Named(path) + ": is not a regular file");
     }
@@ -75,10 +92,11 @@ Status CheckNumbers(const std::filesystem::path& path, std::int64_t application,
                           std::to_string(kApplicationId) + "); give another path");
   }
   if (version > SchemaVersion()) {
-    return core::Fail(core::ErrorCode::kUnsupported,
-                      Named(path) + ": has schema " + std::to_string(version) +
-                          ", this program knows " + std::to_string(SchemaVersion()) +
-                          "; install the newer program, or restore the copy made before the change");
+    return core::Fail(
+        core::ErrorCode::kUnsupported,
+        Named(path) + ": has schema " + std::to_string(version) + ", this program knows " +
+            std::to_string(SchemaVersion()) +
+            "; install the newer program, or restore the copy made before the change");
   }
   return {};
 }
@@ -99,8 +117,9 @@ Status CheckHeader(const std::filesystem::path& path) {
   if (got != static_cast<ssize_t>(bytes.size()) ||
       std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) {
     return core::Fail(core::ErrorCode::kCorruption,
-                      Named(path) + ": is not a SQLite database; put back a backup (otactl "
-                                    "restore) or give another path");
+                      Named(path) +
+                          ": is not a SQLite database; put back a backup (otactl "
+                          "restore) or give another path");
   }
   const std::int64_t application = BigEndian(bytes, kApplicationIdAt);
   // 0: not written yet, or still in the write-ahead log only; SQLite tells.
@@ -124,8 +143,9 @@ Status SetUp(Store::Impl& impl) {
 
   if (database.execAndGet("PRAGMA journal_mode = WAL").getString() != "wal") {
     return core::Fail(core::ErrorCode::kUnavailable,
-                      Named(impl.path) + ": its file system cannot share memory (write-ahead log); "
-                                         "put it on a local disk");
+                      Named(impl.path) +
+                          ": its file system cannot share memory (write-ahead log); "
+                          "put it on a local disk");
   }
   database.exec("PRAGMA synchronous = FULL");
   database.exec("PRAGMA foreign_keys = ON");
@@ -147,12 +167,6 @@ Status SetUp(Store::Impl& impl) {
     }
   }
   return {};
-}
-
-std::filesystem::path Beside(const std::filesystem::path& path, const char* suffix) {
-  std::filesystem::path beside = path;
-  beside += suffix;
-  return beside;
 }
 
 struct Marker {
@@ -320,8 +334,7 @@ bool Store::Replaced() const {
 
 std::int64_t Store::WalBytes() const {
   struct stat facts = {};
-  return ::stat(Beside(impl_->path, "-wal").c_str(), &facts) == 0 ? std::int64_t{facts.st_size}
-                                                                  : 0;
+  return ::stat(Beside(impl_->path, "-wal").c_str(), &facts) == 0 ? std::int64_t{facts.st_size} : 0;
 }
 
 }  // namespace ota::store

@@ -117,8 +117,8 @@ inline constexpr const char* kInsertDevice =
     " sleep_s, registered_ms, seen_ms, reported_ms)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 inline constexpr const char* kUpdateDevice =
-    "UPDATE device_state SET boot_id = ?3, battery = ?4, signal = ?5, free_bytes = ?6, lang = ?7,"
-    " max_bytes = ?8, sleep_s = ?9, registered_ms = ?10, seen_ms = ?11, reported_ms = ?12"
+    "UPDATE device_state SET boot_id = ?2, battery = ?3, signal = ?4, free_bytes = ?5, lang = ?6,"
+    " max_bytes = ?7, sleep_s = ?8, registered_ms = ?9, seen_ms = ?10, reported_ms = ?11"
     " WHERE id = ?1";
 inline constexpr const char* kUpdateSeen =
     "UPDATE device_state SET seen_ms = ?2, battery = ?3, signal = ?4, free_bytes = ?5,"
