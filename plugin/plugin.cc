@@ -346,8 +346,11 @@ void ReplyForbidden(Service& service, const guard::Client& client, const dialect
   core::Reply reply;
   reply.to = topic.kind ? std::string(dialect::UplinkName(*topic.kind)) : std::string();
   reply.code = core::ReplyCode::kForbidden;
-  reply.message = "topic " + Quote(text) + " is not yours: you are '" + client.device->product +
-                  "/" + client.device->device + "'";
+  reply.message =
+      "topic " + Quote(text) +
+      (guard::IsOwn(client, topic) ? " is not for devices to publish"
+                                   : " is not yours: you are '" + client.device->product + "/" +
+                                         client.device->device + "'");
   service.Reply(*dialect, *client.device, service.LiveOn(*client.device, sender), sender,
                 std::move(reply));
 }
@@ -608,14 +611,14 @@ core::Result<std::unique_ptr<Instance>> MakeInstance(mosquitto_plugin_id_t* id,
 
 #define OTA_EXPORT extern "C" __attribute__((visibility("default")))
 
-OTA_EXPORT int mosquitto_plugin_version(int count, const int* versions) noexcept {
+OTA_EXPORT int mosquitto_plugin_version(int count, const int* versions) {
   return std::find(versions, versions + count, ota::kInterface) == versions + count
              ? -1
              : ota::kInterface;
 }
 
 OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* id, void** user,
-                                     struct mosquitto_opt* options, int count) noexcept {
+                                     struct mosquitto_opt* options, int count) {
   return ota::Guarded(MOSQ_ERR_UNKNOWN, [=] {
     auto instance = ota::MakeInstance(id, options, count);
     if (!instance) {
@@ -627,7 +630,7 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* id, void** user,
   });
 }
 
-OTA_EXPORT int mosquitto_plugin_cleanup(void* user, struct mosquitto_opt*, int) noexcept {
+OTA_EXPORT int mosquitto_plugin_cleanup(void* user, struct mosquitto_opt*, int) {
   return ota::Guarded(MOSQ_ERR_SUCCESS, [=] {
     const std::unique_ptr<ota::Instance> instance(static_cast<ota::Instance*>(user));
     if (instance) {
