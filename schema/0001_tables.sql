@@ -16,7 +16,7 @@ CREATE TABLE product (
   max_devices INTEGER NOT NULL DEFAULT 200000 CHECK (max_devices > 0),    -- that may register themselves
   public_key  TEXT,                                                       -- PEM; packages must be signed by it
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- Limits and defaults of one family of clouds, as data.
 CREATE TABLE profile (
@@ -31,7 +31,7 @@ CREATE TABLE profile (
   longest_s        INTEGER NOT NULL CHECK (longest_s BETWEEN 60 AND 31536000),
   retry_max        INTEGER NOT NULL CHECK (retry_max BETWEEN 0 AND 100),
   retry_interval_s INTEGER NOT NULL CHECK (retry_interval_s BETWEEN 0 AND 2592000)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE component (
   product     TEXT NOT NULL REFERENCES product(name),
@@ -107,7 +107,8 @@ CREATE TABLE plan (
   retry_max   INTEGER CHECK (retry_max BETWEEN 0 AND 100),
   retry_interval_s INTEGER CHECK (retry_interval_s BETWEEN 0 AND 2592000),
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000)
-) STRICT;
+) STRICT, WITHOUT ROWID;
+CREATE INDEX plan_wanted ON plan(wanted);
 
 CREATE TABLE plan_component (
   plan        TEXT NOT NULL REFERENCES plan(name),
@@ -119,6 +120,8 @@ CREATE TABLE plan_component (
   UNIQUE (plan, component),
   CHECK (full IS NOT NULL OR delta IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX plan_component_full ON plan_component(full);
+CREATE INDEX plan_component_delta ON plan_component(delta);
 
 -- Installed versions that a plan upgrades; without a row, any.
 CREATE TABLE plan_source (
@@ -155,7 +158,7 @@ CREATE TABLE plan_tag (
 CREATE TABLE setting (
   name        TEXT PRIMARY KEY NOT NULL,
   value       TEXT NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- Acts. People insert act, plan, product, device and arguments; the engine fills in state, answer and answered_ms.
 CREATE TABLE request (
@@ -170,6 +173,7 @@ CREATE TABLE request (
   created_ms  INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
   answered_ms INTEGER
 ) STRICT;
+CREATE INDEX request_new ON request(id) WHERE state = 'new';
 
 -- Who changed things: one row for each import, written by otactl in the same transaction. `journal.import` points here.
 CREATE TABLE import (
@@ -181,6 +185,7 @@ CREATE TABLE import (
   sha256      TEXT NOT NULL,
   open        INTEGER NOT NULL DEFAULT 1 -- 1 only inside the import's own transaction
 ) STRICT;
+CREATE UNIQUE INDEX import_open ON import(open) WHERE open = 1;
 
 -- What changed in the admin tables; filled by triggers, pruned by the engine when it is older than the log.
 CREATE TABLE journal (
@@ -194,17 +199,26 @@ CREATE TABLE journal (
   detail      TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
+-- Written by the triggers alone, read by them alone: what a BEFORE INSERT trigger found under the key of the new row,
+-- for the AFTER INSERT trigger of the same row (0002_guards.sql says why).
+CREATE TABLE before_insert (
+  one         INTEGER PRIMARY KEY CHECK (one = 1),
+  found       TEXT NOT NULL CHECK (found IN ('none', 'same', 'locked', 'other'))
+) STRICT;
+INSERT INTO before_insert VALUES (1, 'none');
+
 -- ------------------------------------------------------------------------------------------------ STATE
 
 -- One row. `commit_no` counts the engine's commits; a file beside the database repeats it, so that an older copy is recognized.
 CREATE TABLE engine_state (
   one            INTEGER PRIMARY KEY CHECK (one = 1),
-  database_id    TEXT NOT NULL,          -- random, made once
+  database_id    TEXT NOT NULL,          -- random; made again when an older copy is opened, so that no other copy passes for this one
   commit_no      INTEGER NOT NULL,
   commit_ms      INTEGER NOT NULL,       -- wall time of the last commit
   journal_done   INTEGER NOT NULL,       -- last journal row acted on
   writing        INTEGER NOT NULL        -- 1 only inside the engine's own transactions: the guards look at it
 ) STRICT;
+INSERT INTO engine_state VALUES (1, lower(hex(randomblob(16))), 0, 0, 0, 0);
 
 CREATE TABLE device_state (
   id            INTEGER PRIMARY KEY,
@@ -222,6 +236,7 @@ CREATE TABLE device_state (
   reported_ms   INTEGER NOT NULL DEFAULT 0,
   UNIQUE (product, name)
 ) STRICT;
+CREATE INDEX device_state_product ON device_state(product); -- and id, for slices in the order of registration
 
 CREATE TABLE device_version (
   device_id   INTEGER NOT NULL,
@@ -262,6 +277,7 @@ CREATE TABLE plan_state (
   scanned      INTEGER NOT NULL DEFAULT 0, -- 1: every device of that time was matched
   ended_ms     INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX plan_state_state ON plan_state(state);
 
 CREATE TABLE task (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -288,6 +304,7 @@ CREATE UNIQUE INDEX task_open ON task(device_id)
 CREATE INDEX task_live ON task(device_id) WHERE ended_ms = 0 OR owes_cancel = 1;
 CREATE INDEX task_deadline ON task(deadline_ms) WHERE deadline_ms IS NOT NULL;
 CREATE INDEX task_plan ON task(plan, state, device_id);
+CREATE INDEX task_plan_live ON task(plan, device_id) WHERE ended_ms = 0 OR owes_cancel = 1;
 
 CREATE TABLE task_component (
   task_id     INTEGER NOT NULL,
@@ -323,7 +340,6 @@ CREATE TABLE log (
 ) STRICT;
 CREATE INDEX log_device ON log(product, device, id);
 CREATE INDEX log_plan ON log(plan, id);
-CREATE INDEX log_at ON log(at_ms);
 
 -- One row, refreshed by the engine: what `otactl status` and a monitor read.
 CREATE TABLE engine_health (

@@ -308,6 +308,7 @@ struct TaskComponent {
   std::optional<ProgressState> progress;
   bool installing = false;  // installing, rebooting or a trial was reported in this attempt
   std::string boot_id;      // the device's when the download was issued
+  bool operator==(const TaskComponent&) const = default;
 };
 
 // One plan's share for one device. At most one task of a device is open (neither queued nor ended).
@@ -330,6 +331,7 @@ struct Task {
 
   bool listed_white = false;  // of this device in the plan's lists, as of the load
   bool listed_black = false;
+  bool operator==(const Task&) const = default;  // of plans: the same value in memory
 };
 
 // Everything that Decide may look at for one device, as of one read.
@@ -345,11 +347,15 @@ struct Snapshot {
   // MakeTask gives it. A version report that matches such a plan makes the task real. Loaded only
   // when a version differs.
   std::vector<Task> prospects;
+  // Failed tasks of plans in force: a report of their targets is success after all [N-27]. Loaded
+  // only when a version differs.
+  std::vector<Task> failed;
   // Kept by the engine in memory, per open task: the connection in which the current attempt's
   // download was first sent (0: none since the start of the plugin), and the one in which the owed
   // message was last sent.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
+  bool outbox_full = false;  // no new offers now
 };
 
 // ---------------------------------------------------------------- downlinks: what a device is told
@@ -449,11 +455,16 @@ struct Decision {
   bool device_changed = false;     // `device` differs in something that must be stored now
   bool installed_changed = false;  // device.installed differs
   Device device;
-  std::vector<Task> tasks;  // every task that changed, whole
+  // Every task that changed, whole; in an order in which, row by row, at most one is open.
+  std::vector<Task> tasks;
   std::vector<LogEntry> log;
   std::vector<Downlink> messages;
   // Blocks that a worker reads and sends; `messages` (a reply, if any) go after them.
   std::optional<BlockGrant> blocks;
+  // What the engine keeps in memory for the device's open task from now on and gives to the next
+  // Snapshot; both are 0 when no task is open.
+  std::uint64_t download_connection = 0;
+  std::uint64_t owed_connection = 0;
 };
 
 }  // namespace ota::core

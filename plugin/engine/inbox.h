@@ -45,6 +45,7 @@ struct Arrival {
   std::string payload;
   std::uint64_t connection = 0;  // generation of the connection that it came over
   std::chrono::steady_clock::time_point at;
+  int qos = 0;  // of the publish
 };
 
 // What became of an uplink.

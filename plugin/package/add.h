@@ -11,6 +11,9 @@
 
 namespace ota::package {
 
+// Of files in the store: the group's, the broker's, to read.
+inline constexpr unsigned kStoreMode = 0640;
+
 // A file that has no name yet, in the directory `dir`, which must stay open. Removed unless
 // published. Mode `mode` whatever the umask; the group is the directory's when `for_group`, so that
 // what root adds is readable by the broker.

@@ -45,6 +45,11 @@ class OpenFile {
   // One block [N-28]: as ReadInto, as a value.
   core::Result<std::string> Read(std::int64_t offset, std::size_t length) const;
 
+  // Whether this is the file that the table's entry `file` means, and unchanged.
+  bool Matches(const ServedFile& file) const {
+    return file.path == file_.path && CheckUnchanged(fd_.get(), file.path, file.facts).has_value();
+  }
+
   // Fails with kCorruption when the file is not what it was.
   core::Result<void> Check() const;
 
@@ -75,9 +80,11 @@ class Files {
   std::size_t in_use() const;  // descriptors
 
  private:
-  mutable std::mutex mutex_;
+  mutable std::mutex opening_;  // guards open_; held while a file is opened
+  mutable std::mutex mutex_;    // guards what follows; never held for long
   std::shared_ptr<const Descriptor> store_;
   std::shared_ptr<const ServedFiles> table_;
+
   std::unordered_map<std::int64_t, std::weak_ptr<const OpenFile>> open_;
 };
 

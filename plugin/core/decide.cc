@@ -1,0 +1,256 @@
+// The entry points of core/decide.h. What uplinks mean is in decide_report.cc and decide_task.cc,
+// what decisions are made of in draft.cc.
+#include "core/decide.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/draft.h"
+#include "core/messages.h"
+#include "core/names.h"
+#include "core/step.h"
+#include "core/uplink.h"
+
+namespace ota::core {
+namespace {
+
+bool Brings(const std::vector<Downlink>& messages) {
+  return std::any_of(messages.begin(), messages.end(), [](const Downlink& message) {
+    return std::holds_alternative<Offer>(message) || std::holds_alternative<Download>(message);
+  });
+}
+
+// When the device should call again; nothing when it already has what there is [N-13].
+std::optional<seconds> Again(const Draft& draft) {
+  if (Brings(draft.messages)) {
+    return std::nullopt;
+  }
+  std::optional<Instant> at = draft.again;
+  const std::optional<Task>& open = draft.s.open;
+  if (open && (open->state == TaskState::kPostponed || open->state == TaskState::kRetrying) &&
+      open->deadline && (!at || *open->deadline < *at)) {
+    at = open->deadline;
+  }
+  if (!at) {
+    return std::nullopt;
+  }
+  return std::clamp(std::chrono::ceil<seconds>(*at - draft.now.steady), seconds(1), seconds(86400));
+}
+
+std::string Joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) {
+    text.append(text.empty() ? "" : "; ").append(part);
+  }
+  return text;
+}
+
+// The uplink's own name on the wire and the task that it names.
+struct Origin {
+  std::string to;
+  std::optional<std::string> task;
+};
+
+Origin OriginOf(const UplinkBody& body) {
+  struct {
+    Origin operator()(const VersionReport& one) const { return {"version", one.task}; }
+    Origin operator()(const Confirm& one) const { return {"confirm", one.task}; }
+    Origin operator()(const Progress& one) const { return {"progress", one.task}; }
+    Origin operator()(const BlockRequest& one) const { return {"block", one.task}; }
+  } origin;
+  return std::visit(origin, body);
+}
+
+Answer Dispatch(Draft& draft, const UplinkBody& body) {
+  struct {
+    Draft& draft;
+    Answer operator()(const VersionReport& one) const { return OnReport(draft, one); }
+    Answer operator()(const Confirm& one) const { return OnConfirm(draft, one); }
+    Answer operator()(const Progress& one) const { return OnProgress(draft, one); }
+    Answer operator()(const BlockRequest& one) const { return OnBlockRequest(draft, one); }
+  } handler{draft};
+  return std::visit(handler, body);
+}
+
+bool HasPassed(const std::optional<Instant>& deadline, const Now& now) {
+  return deadline && *deadline <= now.steady;
+}
+
+// The open task's deadline has passed.
+void Expire(Draft& draft) {
+  Task& task = *draft.s.open;
+  const Timeouts& timeouts = task.plan->timeouts;
+  const FileSet* files = CurrentFiles(task);
+  const bool unready = task.state == TaskState::kAccepted && (files == nullptr || !files->ready);
+  if (task.plan->held || unready) {
+    // The device has nothing to act on, so its silence means nothing.
+    task.deadline = draft.now.steady + timeouts.download;
+    return;
+  }
+  switch (task.state) {
+    case TaskState::kOffered:
+      draft.Requeue(Reason::kOfferUnanswered);
+      return;
+    case TaskState::kPostponed:
+      draft.Requeue(Reason::kNone);
+      return;
+    case TaskState::kAccepted:
+    case TaskState::kDownloading: {
+      // A device that is away is waited for, but not for longer than `longest` after the offer.
+      const Duration left = task.offered + timeouts.longest - draft.now.wall;
+      if (draft.s.device.connection == 0 && left > Duration(0)) {
+        task.deadline = draft.now.steady + std::min<Duration>(timeouts.download, left);
+        return;
+      }
+      draft.FailAttempt(Reason::kDownloadTimeout, 0, "");
+      return;
+    }
+    case TaskState::kWaiting:
+      draft.Apply(task, TaskEvent::kResume);
+      draft.SendOwed();
+      return;
+    case TaskState::kInstalling:
+      draft.FailAttempt(Reason::kInstallTimeout, 0, "");
+      return;
+    case TaskState::kRebooting:
+      draft.FailAttempt(Reason::kRebootTimeout, 0, "");
+      return;
+    case TaskState::kRetrying:
+      draft.Proceed();
+      return;
+    case TaskState::kQueued:
+    case TaskState::kSucceeded:
+    case TaskState::kFailed:
+    case TaskState::kRefused:
+    case TaskState::kCanceled:
+      return;
+  }
+}
+
+}  // namespace
+
+Task MakeTask(std::shared_ptr<const Plan> plan, std::string name, Instant now) {
+  Task task;
+  task.name = std::move(name);
+  task.created = now;
+  for (const PlanComponent& component : plan->components) {
+    TaskComponent one;
+    one.name = component.name;
+    one.target = component.target;
+    task.components.push_back(std::move(one));
+  }
+  task.plan = std::move(plan);
+  return task;
+}
+
+Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now& now) {
+  const bool is_report = std::holds_alternative<VersionReport>(uplink.body);
+  Draft draft(snapshot, now, true);
+  Answer answer;
+  if (snapshot.device.disabled) {
+    answer = {ReplyCode::kForbidden, "the device is disabled", {}};
+  } else {
+    draft.s.device.seen = now.wall;
+    for (Task& task : draft.s.queued) {
+      if (task.reason == Reason::kOfferUnanswered) {
+        task.reason = Reason::kNone;
+        task.detail.clear();
+      }
+    }
+    answer = Dispatch(draft, uplink.body);
+    if (!draft.s.open && !is_report) {
+      draft.Next();
+    }
+  }
+  const bool ok = answer.code == ReplyCode::kOk;
+  const std::optional<seconds> again = ok && is_report ? Again(draft) : std::nullopt;
+  Decision decision = draft.Finish();
+  if (uplink.id || !ok) {
+    Origin origin = OriginOf(uplink.body);
+    Reply reply;
+    reply.id = uplink.id;
+    reply.to = std::move(origin.to);
+    reply.task = std::move(origin.task);
+    reply.code = answer.code;
+    reply.message = std::move(answer.message);
+    reply.warning = Joined(uplink.warnings);
+    reply.retry_after = answer.retry_after;
+    reply.again = again;
+    decision.messages.emplace_back(std::move(reply));
+  }
+  return decision;
+}
+
+Decision DecideDeadline(const Snapshot& snapshot, const Now& now) {
+  Draft draft(snapshot, now, false);
+  bool passed = false;
+  for (Task& task : draft.s.queued) {
+    if (HasPassed(task.deadline, now)) {
+      task.deadline.reset();
+      passed = true;
+    }
+  }
+  if (draft.s.open && HasPassed(draft.s.open->deadline, now)) {
+    Expire(draft);
+    passed = true;
+  }
+  if (passed) {
+    draft.Next();
+  }
+  return draft.Finish();
+}
+
+Decision DecideNext(const Snapshot& snapshot, const Now& now) {
+  Draft draft(snapshot, now, false);
+  if (draft.s.open && snapshot.owed_connection != snapshot.device.connection &&
+      !draft.RunsTarget()) {
+    draft.SendOwed();
+  }
+  draft.Next();
+  return draft.Finish();
+}
+
+Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason reason,
+                      std::string detail, const Now& now) {
+  Draft draft(snapshot, now, false);
+  Snapshot& s = draft.s;
+  const auto queued = std::find_if(s.queued.begin(), s.queued.end(),
+                                   [&](const Task& one) { return one.name == task; });
+  if (s.open && s.open->name == task) {
+    draft.End(TaskEvent::kCancel, reason, std::move(detail));
+  } else if (queued != s.queued.end()) {
+    draft.Apply(*queued, TaskEvent::kCancel, reason, std::move(detail));
+    queued->ended = now.wall;
+    draft.ended.push_back(std::move(*queued));
+    s.queued.erase(queued);
+  } else {
+    return draft.Finish();
+  }
+  Task& canceled = draft.ended.back();
+  canceled.owes_cancel = canceled.offers > 0;
+  const Device& device = s.device;
+  if (canceled.owes_cancel && device.connection != 0 &&
+      device.reported_connection == device.connection) {
+    draft.messages.emplace_back(Cancel{canceled.name, CancelText(reason)});
+  }
+  draft.Next();
+  return draft.Finish();
+}
+
+Decision DecideUnsendable(const Snapshot& snapshot, std::string_view task, std::int64_t needed,
+                          std::int64_t limit, const Now& now) {
+  Draft draft(snapshot, now, false);
+  const std::optional<Task>& open = draft.s.open;
+  if (!open || open->name != task || !Step(open->state, TaskEvent::kWithdraw)) {
+    return draft.Finish();
+  }
+  if (IsInFlight(open->state) && draft.s.device.connection != 0) {
+    draft.messages.emplace_back(Cancel{open->name, CancelText(Reason::kTooLarge)});
+  }
+  draft.Requeue(Reason::kTooLarge,
+                std::to_string(needed) + " bytes / " + std::to_string(limit) + " bytes");
+  draft.Next();
+  return draft.Finish();
+}
+
+}  // namespace ota::core

@@ -1,0 +1,296 @@
+// What a version report means: registration, inventory, proof of the open task, roll-backs,
+// interruptions, what is owed, whose turn it is. [N-9] to [N-16] [N-27] [N-32]
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "core/eligibility.h"
+#include "core/names.h"
+#include "core/step.h"
+#include "core/uplink.h"
+
+namespace ota::core {
+namespace {
+
+bool Contains(const std::vector<std::string>& list, std::string_view name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// Takes over the device's values; members that are absent leave what was known.
+void UpdateDevice(Device& device, const VersionReport& report, Instant now) {
+  if (device.id == 0) {
+    device.registered = now;
+  }
+  device.reported = now;
+  device.reported_connection = device.connection;
+  const auto take = [](auto& known, const auto& told) {
+    if (told) {
+      known = *told;
+    }
+  };
+  take(device.boot_id, report.boot_id);
+  take(device.lang, report.lang);
+  take(device.max_bytes, report.max_bytes);
+  take(device.sleep, report.sleep);
+  const auto take_optional = [](auto& known, const auto& told) {
+    if (told) {
+      known = told;
+    }
+  };
+  take_optional(device.battery, report.battery);
+  take_optional(device.signal, report.signal);
+  take_optional(device.free_bytes, report.free_bytes);
+}
+
+// Takes over the installed versions; gives the components that differ now. `full`: those that the
+// report lacks are gone.
+std::set<std::string> UpdateInstalled(Draft& draft, const VersionReport& report, bool full) {
+  std::vector<Installed>& installed = draft.s.device.installed;
+  std::set<std::string> changed;
+  const auto log = [&](const std::string& component, std::string detail) {
+    changed.insert(component);
+    LogEntry entry;
+    entry.component = component;
+    entry.event = "report";
+    entry.detail = std::move(detail);
+    draft.log.push_back(std::move(entry));
+  };
+  for (const auto& [component, version] : report.components) {
+    const bool trial = Contains(report.trial, component);
+    const std::string suffix = trial ? " (trial)" : "";
+    const auto place = std::lower_bound(
+        installed.begin(), installed.end(), component,
+        [](const Installed& one, const std::string& name) { return one.component < name; });
+    if (place == installed.end() || place->component != component) {
+      installed.insert(place, Installed{component, version, trial, draft.now.wall});
+      log(component, version + suffix);
+    } else if (place->version != version || place->trial != trial) {
+      log(component, place->version + (place->trial ? " (trial)" : "") + " -> " + version + suffix);
+      if (place->version != version) {
+        place->since = draft.now.wall;
+      }
+      place->version = version;
+      place->trial = trial;
+    }
+  }
+  if (full) {
+    std::erase_if(installed, [&](const Installed& one) {
+      const bool gone = !report.components.contains(one.component);
+      if (gone) {
+        log(one.component, one.version + " -> gone");
+      }
+      return gone;
+    });
+  }
+  return changed;
+}
+
+// Plans in force that the device belongs to now, as a version differs.
+void AddProspects(Draft& draft) {
+  std::vector<Task>& queued = draft.s.queued;
+  for (const Task& prospect : draft.s.prospects) {
+    if (!Matches(*prospect.plan, draft.s.device, prospect.listed_white, prospect.listed_black)) {
+      continue;
+    }
+    const auto comes_first = [](const Task& one, const Task& other) {
+      return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
+                                                        : one.plan->order < other.plan->order;
+    };
+    queued.insert(std::upper_bound(queued.begin(), queued.end(), prospect, comes_first), prospect);
+    draft.Log(prospect, "plan", "the device matches");
+    draft.log.back().new_state = Name(TaskState::kQueued);
+  }
+}
+
+// The offer was made for other versions than the device has now.
+void ReconsiderOffer(Draft& draft) {
+  const Task& task = *draft.s.open;
+  for (const PlanComponent& component : task.plan->components) {
+    const Installed* installed = FindInstalled(draft.s.device, component.name);
+    Reason reason = Reason::kNotReported;
+    if (installed != nullptr) {
+      const bool there = AtTarget(draft.s.device, component.name, component.target);
+      reason = there ? Reason::kNone : Choose(component, installed->version).reason;
+    }
+    if (reason != Reason::kNone) {
+      draft.Withdraw(CancelText(reason));
+      draft.Requeue(reason, component.name + (installed ? " " + installed->version : ""));
+      return;
+    }
+  }
+  if (task.state == TaskState::kOffered) {
+    draft.SendOwed();
+  }
+}
+
+// What the report shows of the current component.
+void JudgeCurrent(Draft& draft, const VersionReport& report) {
+  TaskComponent& current = *draft.Current();
+  const Device& device = draft.s.device;
+  const auto reported = report.components.find(current.name);
+  if (reported == report.components.end()) {
+    return;
+  }
+  const auto planned =
+      std::find_if(draft.s.open->plan->components.begin(), draft.s.open->plan->components.end(),
+                   [&](const PlanComponent& one) { return one.name == current.name; });
+  const bool boot = planned == draft.s.open->plan->components.end() || planned->boot;
+  const bool knows_boot = report.boot_id && !current.boot_id.empty();
+  const bool other_boot = knows_boot && *report.boot_id != current.boot_id;
+  const bool other_connection = draft.s.download_connection != device.connection;
+  const bool in_flight = IsInFlight(draft.s.open->state);
+
+  if (reported->second == current.target) {
+    const bool trial = Contains(report.trial, current.name);
+    if (!trial && (!boot || other_boot || other_connection)) {
+      draft.Log(*draft.s.open, "proved", current.target);
+      current.state = ComponentState::kProved;
+      draft.Proceed();
+    } else {
+      current.installing = true;  // a reboot is still to come
+      draft.Apply(*draft.s.open, TaskEvent::kReboot);
+    }
+    return;
+  }
+  if (!in_flight) {
+    return;  // the attempt has failed already
+  }
+  if (reported->second != current.source) {
+    draft.FailAttempt(Reason::kForeignVersion, 0, current.name + " " + reported->second);
+    return;
+  }
+  // An equal boot id tells that the device has only reconnected, and goes on.
+  const bool rebooted = knows_boot ? other_boot : other_connection;
+  const Installed* was = FindInstalled(draft.before.device, current.name);
+  const bool left_target = was != nullptr && was->version == current.target;
+  if (left_target || (current.installing && rebooted)) {
+    draft.FailAttempt(Reason::kRolledBack, 0, current.name + " " + current.source);
+  }
+}
+
+void JudgeOpen(Draft& draft, const VersionReport& report, const std::set<std::string>& changed) {
+  const Task& task = *draft.s.open;
+  const auto missing = std::find_if(
+      task.components.begin(), task.components.end(),
+      [&](const TaskComponent& one) { return FindInstalled(draft.s.device, one.name) == nullptr; });
+  if (task.state == TaskState::kOffered || task.state == TaskState::kPostponed) {
+    const bool touched =
+        std::any_of(task.components.begin(), task.components.end(),
+                    [&](const TaskComponent& one) { return changed.contains(one.name); });
+    if (AtTargets(draft.s.device, task)) {
+      draft.End(TaskEvent::kSucceed, Reason::kAtTarget);
+    } else if (touched) {
+      ReconsiderOffer(draft);
+    }
+  } else if (missing != task.components.end()) {
+    draft.End(TaskEvent::kFail, Reason::kComponentGone, missing->name);
+  } else if (draft.Current() != nullptr) {
+    JudgeCurrent(draft, report);
+  }
+}
+
+// Tasks that had failed and whose targets the device reports now [N-27]; those that people or the
+// device had ended stay as they are.
+void CompleteLate(Draft& draft, bool changed) {
+  std::vector<Task>& failed = draft.s.failed;
+  const std::optional<Task>& named = draft.s.named;
+  if (named && named->state == TaskState::kFailed &&
+      std::none_of(failed.begin(), failed.end(),
+                   [&](const Task& one) { return one.name == named->name; })) {
+    failed.push_back(*named);
+  }
+  for (Task& task : failed) {
+    if (task.state == TaskState::kFailed && AtTargets(draft.s.device, task)) {
+      const std::string detail = "late, after " + std::string(Name(task.reason));
+      draft.Apply(task, TaskEvent::kSucceed, Reason::kAtTarget, detail);
+      task.ended = draft.now.wall;
+    }
+  }
+  if (changed && named && IsEnded(named->state) && named->state != TaskState::kFailed &&
+      named->state != TaskState::kSucceeded && AtTargets(draft.s.device, *named)) {
+    draft.Log(*named, "late", "the device has reached the targets all the same");
+  }
+}
+
+// Cancels that go out before everything else: debts, and a task that the device holds in vain
+// [N-12] [N-31].
+std::vector<Downlink> Cancels(Draft& draft, const VersionReport& report, bool arrived) {
+  std::vector<Downlink> messages;
+  bool told = false;
+  for (Task& task : draft.s.cancels) {
+    if (!task.owes_cancel) {
+      continue;
+    }
+    const bool holds = report.task == task.name;
+    if (arrived) {
+      messages.emplace_back(Cancel{task.name, CancelText(task.reason)});
+      told = told || holds;
+    }
+    if (!holds) {
+      task.owes_cancel = false;
+    }
+  }
+  const auto is_open = [&](const std::optional<Task>& open) {
+    return open && open->name == *report.task;
+  };
+  if (arrived && report.task && !told && !is_open(draft.before.open) && !is_open(draft.s.open)) {
+    const std::optional<Task>& named = draft.s.named;
+    const bool known = named && named->name == *report.task && IsEnded(named->state);
+    messages.emplace_back(
+        Cancel{*report.task, known ? CancelText(named->reason) : "no such task is open"});
+  }
+  return messages;
+}
+
+}  // namespace
+
+Answer OnReport(Draft& draft, const VersionReport& report) {
+  Device& device = draft.s.device;
+  const Device& old = draft.before.device;
+  const bool first = old.reported_connection != device.connection;
+  const bool new_boot = report.boot_id && *report.boot_id != old.boot_id;
+  const bool arrived = first || new_boot;
+  UpdateDevice(device, report, draft.now.wall);
+  if (old.id == 0) {
+    LogEntry entry;
+    entry.event = "register";
+    draft.log.push_back(std::move(entry));
+  }
+  const std::set<std::string> changed = UpdateInstalled(draft, report, report.full.value_or(first));
+  if (device.max_bytes != old.max_bytes) {
+    for (Task& task : draft.s.queued) {
+      if (task.reason == Reason::kTooLarge) {
+        task.reason = Reason::kNone;
+        task.detail.clear();
+      }
+    }
+  }
+  if (!changed.empty() || old.id == 0) {
+    AddProspects(draft);
+  }
+  CompleteLate(draft, !changed.empty());
+  if (draft.s.open) {
+    if (report.task == draft.s.open->name) {
+      draft.Touch();
+    }
+    JudgeOpen(draft, report, changed);
+  }
+  if (draft.s.open && report.request && draft.s.open->state == TaskState::kPostponed) {
+    draft.Requeue(Reason::kNone);  // the device asks before the time that it had named
+  }
+  if (draft.s.open && draft.messages.empty()) {
+    const bool asks = report.request && draft.s.open->state == TaskState::kOffered;
+    const bool owed = new_boot || (first && draft.s.owed_connection != device.connection);
+    if (asks || (owed && !draft.RunsTarget())) {
+      draft.SendOwed();
+    }
+  }
+  draft.Next();
+  std::vector<Downlink> messages = Cancels(draft, report, arrived);
+  messages.insert(messages.end(), std::make_move_iterator(draft.messages.begin()),
+                  std::make_move_iterator(draft.messages.end()));
+  draft.messages = std::move(messages);
+  return {};
+}
+
+}  // namespace ota::core

@@ -1,0 +1,280 @@
+// What confirmations, progress and block requests mean. [N-16] [N-19] [N-24] to [N-26] [N-28] to
+// [N-30] [N-33]
+#include <algorithm>
+#include <utility>
+
+#include "core/messages.h"
+#include "core/names.h"
+#include "core/step.h"
+#include "core/uplink.h"
+
+namespace ota::core {
+namespace {
+
+constexpr std::int64_t kMaxWindow = 262144;  // bytes of one block request [N-28]
+constexpr seconds kHashing{10};              // when to ask again for files that are not ready
+
+Answer Conflict(const Task& task) {
+  return {
+      ReplyCode::kConflict,
+      "task '" + task.name + "' is " + std::string(Name(task.state)) + ": this makes no sense now",
+      {}};
+}
+
+// Which of the task's components an uplink means: the current one, or an answer.
+struct Meant {
+  TaskComponent* current = nullptr;
+  Answer answer;
+};
+
+Meant FindComponent(Draft& draft, std::string_view name, bool proved_is_fine) {
+  std::vector<TaskComponent>& components = draft.s.open->components;
+  const auto found = std::find_if(components.begin(), components.end(),
+                                  [&](const TaskComponent& one) { return one.name == name; });
+  if (found == components.end()) {
+    return {nullptr,
+            {ReplyCode::kNotFound, "component '" + std::string(name) + "' is not in the plan", {}}};
+  }
+  if (found->state == ComponentState::kCurrent) {
+    return {&*found, {}};
+  }
+  if (proved_is_fine && found->state != ComponentState::kPending) {
+    return {};
+  }
+  return {nullptr,
+          {ReplyCode::kConflict, "component '" + found->name + "' is not the current one", {}}};
+}
+
+struct Failure {
+  int code;
+  Reason reason;
+};
+
+constexpr Failure kFailures[] = {
+    {-2, Reason::kDownloadFailed},
+    {-3, Reason::kVerifyFailed},
+    {-4, Reason::kWriteFailed},
+};
+
+Reason ReasonOf(int code) {
+  for (const Failure& failure : kFailures) {
+    if (failure.code == code) {
+      return failure.reason;
+    }
+  }
+  return Reason::kDeviceFailed;
+}
+
+void OnFailure(Draft& draft, const Progress& progress) {
+  const int code = progress.code.value_or(-1);
+  if (code == -5) {
+    draft.s.open->code = code;
+    draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, progress.message);
+    return;
+  }
+  const Reason reason = ReasonOf(code);
+  const Task& task = *draft.s.open;
+  // A retry without an interval has begun already when the same report comes twice. One without
+  // `attempt` could be either; before any sign of the new attempt it counts as the old one's [N-7].
+  const bool repeated = !progress.attempt && task.state == TaskState::kAccepted &&
+                        task.retries > 0 && task.reason == reason && task.code == code &&
+                        task.detail == progress.message;
+  if (!repeated) {
+    draft.FailAttempt(reason, code, progress.message);
+  }
+}
+
+TaskEvent EventOf(ProgressState state) {
+  switch (state) {
+    case ProgressState::kDownloading:
+    case ProgressState::kDownloaded:
+    case ProgressState::kVerifying:
+      return TaskEvent::kFetch;
+    case ProgressState::kWaiting:
+      return TaskEvent::kWait;
+    case ProgressState::kInstalling:
+      return TaskEvent::kInstall;
+    case ProgressState::kRebooting:
+      return TaskEvent::kReboot;
+    case ProgressState::kRolledBack:
+    case ProgressState::kFailed:
+      return TaskEvent::kFail;
+  }
+  return TaskEvent::kFail;
+}
+
+// The device follows the open task: it knows that the ones before it are over [N-31].
+void ClearDebts(Draft& draft) {
+  for (Task& task : draft.s.cancels) {
+    task.owes_cancel = false;
+  }
+}
+
+void Decline(Draft& draft, const Confirm& confirm) {
+  if (confirm.retry_after) {
+    if (TaskComponent* current = draft.Current()) {
+      current->state = ComponentState::kPending;
+    }
+    draft.Apply(*draft.s.open, TaskEvent::kPostpone, Reason::kNotYet, confirm.reason,
+                confirm.retry_after);
+  } else {
+    draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, confirm.reason);
+  }
+}
+
+}  // namespace
+
+std::optional<Answer> Unless(Draft& draft, std::string_view task) {
+  const auto is_named = [&](const Task& one) { return one.name == task; };
+  const Snapshot& s = draft.s;
+  if (!s.open && std::any_of(s.queued.begin(), s.queued.end(), is_named)) {
+    draft.Next();
+  }
+  if (s.open && is_named(*s.open)) {
+    ClearDebts(draft);
+    return std::nullopt;
+  }
+  for (const Task& queued : s.queued) {
+    if (is_named(queued)) {
+      return Conflict(queued);
+    }
+  }
+  const bool over = (s.named && is_named(*s.named)) ||
+                    std::any_of(s.cancels.begin(), s.cancels.end(), is_named) ||
+                    std::any_of(draft.ended.begin(), draft.ended.end(), is_named);
+  if (over) {
+    return Answer{ReplyCode::kOver, "task '" + std::string(task) + "' is over", {}};
+  }
+  return Answer{ReplyCode::kNotFound, "there is no task '" + std::string(task) + "'", {}};
+}
+
+Answer OnConfirm(Draft& draft, const Confirm& confirm) {
+  const bool was_open = draft.s.open.has_value();
+  if (const std::optional<Answer> error = Unless(draft, confirm.task)) {
+    return *error;
+  }
+  if (!was_open) {
+    draft.messages.clear();  // this is the answer to the offer that would go out now
+  }
+  Task& task = *draft.s.open;
+  const bool asked = task.state == TaskState::kOffered || task.state == TaskState::kPostponed;
+  if (!confirm.accept) {
+    if (!asked && !(task.state == TaskState::kAccepted && draft.s.product.auto_confirm)) {
+      return Conflict(task);
+    }
+    Decline(draft, confirm);
+  } else if (asked) {
+    draft.Apply(task, TaskEvent::kAccept);
+    draft.Proceed();
+  } else if (IsInFlight(task.state)) {
+    draft.SendOwed();
+  }
+  return {};
+}
+
+Answer OnProgress(Draft& draft, const Progress& progress) {
+  if (const std::optional<Answer> error = Unless(draft, progress.task)) {
+    return *error;
+  }
+  Task& task = *draft.s.open;
+  if (!IsInFlight(task.state) && task.state != TaskState::kRetrying) {
+    return Conflict(task);
+  }
+  const Meant meant = FindComponent(draft, progress.component, true);
+  if (meant.current == nullptr) {
+    return meant.answer;
+  }
+  TaskComponent& current = *meant.current;
+  if (progress.attempt && *progress.attempt > current.attempt) {
+    return {ReplyCode::kConflict,
+            "attempt " + std::to_string(*progress.attempt) + " was not asked for",
+            {}};
+  }
+  if (progress.attempt && *progress.attempt < current.attempt) {
+    draft.Log(task, "progress",
+              "of attempt " + std::to_string(*progress.attempt) + ": " +
+                  std::string(Name(progress.state)));
+    return {};
+  }
+  if (task.state == TaskState::kRetrying) {
+    return {};  // the attempt is over: this is late, or was heard before
+  }
+  if (progress.state == ProgressState::kFailed) {
+    OnFailure(draft, progress);
+    return {};
+  }
+  if (progress.state == ProgressState::kRolledBack) {
+    draft.FailAttempt(Reason::kRolledBack, progress.code.value_or(0), progress.message);
+    return {};
+  }
+  const std::size_t logged = draft.log.size();
+  const bool news = current.progress != progress.state;
+  current.progress = progress.state;
+  if (progress.percent || news) {
+    current.percent = progress.percent.value_or(-1);
+  }
+  if (progress.state == ProgressState::kInstalling || progress.state == ProgressState::kRebooting) {
+    current.installing = true;
+  }
+  const bool waits = progress.state == ProgressState::kWaiting;
+  draft.Apply(task, EventOf(progress.state), waits ? Reason::kNotYet : Reason::kNone,
+              progress.message, waits ? progress.retry_after : progress.eta);
+  if (news && draft.log.size() == logged) {
+    draft.Log(task, "progress", std::string(Name(progress.state)));
+  }
+  return {};
+}
+
+Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
+  if (const std::optional<Answer> error = Unless(draft, request.task)) {
+    return *error;
+  }
+  Task& task = *draft.s.open;
+  if (!IsInFlight(task.state)) {
+    return Conflict(task);
+  }
+  const Meant meant = FindComponent(draft, request.component, false);
+  if (meant.current == nullptr) {
+    return meant.answer;
+  }
+  if (!draft.s.product.blocks) {
+    return {ReplyCode::kConflict, "the product delivers no blocks", {}};
+  }
+  if (task.plan->held) {
+    return {ReplyCode::kUnavailable, "the plan is held", seconds(3600)};
+  }
+  const FileSet* set = CurrentFiles(task);
+  if (set == nullptr || request.file < 0 ||
+      static_cast<std::size_t>(request.file) >= set->files.size()) {
+    return {ReplyCode::kNotFound, "there is no file " + std::to_string(request.file), {}};
+  }
+  if (!set->ready) {
+    return {ReplyCode::kUnavailable, "the file is not ready", kHashing};
+  }
+  if (request.length < 1 || request.count < 1 || request.offset < 0 ||
+      static_cast<std::int64_t>(request.length) * request.count > kMaxWindow) {
+    return {ReplyCode::kMalformed, "count x length: must be 1 to 262144", {}};
+  }
+  const File& file = set->files[static_cast<std::size_t>(request.file)];
+  if (request.offset >= file.bytes) {
+    return {
+        ReplyCode::kOffset, "offset: the file has " + std::to_string(file.bytes) + " bytes", {}};
+  }
+  const std::int64_t left = file.bytes - request.offset;
+  BlockGrant grant;
+  grant.file = file;
+  grant.ref = request.ref;
+  grant.offset = request.offset;
+  grant.length = static_cast<int>(std::min<std::int64_t>(request.length, left));
+  grant.count = static_cast<int>(
+      std::min<std::int64_t>(request.count, (left + request.length - 1) / request.length));
+  draft.blocks = std::move(grant);
+  if (task.state == TaskState::kAccepted || task.state == TaskState::kWaiting) {
+    draft.Apply(task, TaskEvent::kFetch);
+  } else {
+    draft.Touch();
+  }
+  return {};
+}
+
+}  // namespace ota::core

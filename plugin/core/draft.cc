@@ -1,0 +1,365 @@
+// What every decision is made of: transitions, deadlines, attempts, what is owed, whose turn it is.
+#include "core/draft.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/eligibility.h"
+#include "core/messages.h"
+#include "core/names.h"
+
+namespace ota::core {
+namespace {
+
+// How long a task may stay in `state`; nothing: for ever. What the device asks for (`asked`, and
+// twice its sleep) counts up to timeouts.longest [N-26].
+std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState state,
+                               std::optional<seconds> asked) {
+  const Timeouts& timeouts = task.plan->timeouts;
+  const seconds sleep = std::min(device.sleep * 2, timeouts.longest);
+  const seconds bounded = std::min(asked.value_or(seconds(0)), timeouts.longest);
+  const seconds wish = std::max(sleep, bounded);
+  switch (state) {
+    case TaskState::kOffered:
+      return std::max(timeouts.offer, sleep);
+    case TaskState::kPostponed:
+      return std::min(asked.value_or(timeouts.longest), timeouts.longest);
+    case TaskState::kAccepted:
+    case TaskState::kDownloading:
+      return std::max(timeouts.download, wish);
+    case TaskState::kWaiting:
+      return asked ? wish : timeouts.longest;
+    case TaskState::kInstalling:
+      return std::max(timeouts.install, wish);
+    case TaskState::kRebooting:
+      return std::max(timeouts.reboot, wish);
+    case TaskState::kRetrying:
+      return task.plan->retry.interval;
+    case TaskState::kQueued:
+    case TaskState::kSucceeded:
+    case TaskState::kFailed:
+    case TaskState::kRefused:
+    case TaskState::kCanceled:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+bool RunsOnSilence(TaskState state) {
+  return IsInFlight(state) && state != TaskState::kWaiting;
+}
+
+const TaskComponent* CurrentOf(const Task& task) {
+  for (const TaskComponent& component : task.components) {
+    if (component.state == ComponentState::kCurrent) {
+      return &component;
+    }
+  }
+  return nullptr;
+}
+
+// The task as it was stored; null: it was not.
+const Task* Stored(const Snapshot& before, std::string_view name) {
+  const auto is_named = [&](const Task& task) { return task.name == name; };
+  if (before.open && is_named(*before.open)) {
+    return &*before.open;
+  }
+  if (before.named && is_named(*before.named)) {
+    return &*before.named;
+  }
+  for (const std::vector<Task>* tasks : {&before.queued, &before.cancels, &before.failed}) {
+    const auto found = std::find_if(tasks->begin(), tasks->end(), is_named);
+    if (found != tasks->end()) {
+      return &*found;
+    }
+  }
+  return nullptr;
+}
+
+// Whether `device` differs from `old` in something that must be stored at once.
+bool DeviceChanged(const Device& old, const Device& device) {
+  return old.id == 0 ? device.registered != old.registered
+                     : old.boot_id != device.boot_id || old.lang != device.lang ||
+                           old.max_bytes != device.max_bytes || old.sleep != device.sleep;
+}
+
+}  // namespace
+
+bool Draft::Apply(Task& task, TaskEvent event, Reason reason, std::string detail,
+                  std::optional<seconds> asked) {
+  const std::optional<TaskState> to = Step(task.state, event);
+  if (!to) {
+    return false;
+  }
+  const TaskState from = task.state;
+  const bool stays = from == *to;
+  task.state = *to;
+  if (!stays || reason != Reason::kNone || !detail.empty()) {
+    task.reason = reason;
+    task.detail = std::move(detail);
+  }
+  std::optional<Instant> deadline;
+  if (const auto allowed = Allowed(task, s.device, *to, asked)) {
+    deadline = now.steady + *allowed;
+  }
+  // A sign of life never shortens what an earlier one asked for.
+  const bool extends = stays && event != TaskEvent::kDownload && RunsOnSilence(*to);
+  task.deadline = extends ? std::max(task.deadline, deadline) : deadline;
+  if (!stays || event == TaskEvent::kDownload) {
+    Log(task, Name(event), task.detail);
+    log.back().old_state = Name(from);
+    log.back().new_state = Name(*to);
+    log.back().reason = task.reason;
+  }
+  return true;
+}
+
+void Draft::Log(const Task& task, std::string_view event, std::string detail) {
+  LogEntry entry;
+  entry.task = task.name;
+  entry.plan = task.plan->name;
+  if (const TaskComponent* current = CurrentOf(task)) {
+    entry.component = current->name;
+    entry.attempt = current->attempt;
+  }
+  entry.event = event;
+  entry.detail = std::move(detail);
+  log.push_back(std::move(entry));
+}
+
+TaskComponent* Draft::Current() {
+  for (TaskComponent& component : s.open->components) {
+    if (component.state == ComponentState::kCurrent) {
+      return &component;
+    }
+  }
+  return nullptr;
+}
+
+void Draft::Touch(std::optional<seconds> asked) {
+  Task& task = *s.open;
+  if (RunsOnSilence(task.state)) {
+    if (const auto allowed = Allowed(task, s.device, task.state, asked)) {
+      task.deadline = std::max(task.deadline, std::optional<Instant>(now.steady + *allowed));
+    }
+  }
+}
+
+void Draft::End(TaskEvent event, Reason reason, std::string detail) {
+  if (!Apply(*s.open, event, reason, std::move(detail))) {
+    return;
+  }
+  s.open->ended = now.wall;
+  ended.push_back(std::move(*s.open));
+  s.open.reset();
+  s.download_connection = s.owed_connection = 0;
+}
+
+void Draft::Requeue(Reason reason, std::string detail) {
+  if (!Apply(*s.open, TaskEvent::kWithdraw, reason, std::move(detail))) {
+    return;
+  }
+  if (TaskComponent* current = Current()) {
+    current->state = ComponentState::kPending;
+  }
+  const auto comes_first = [](const Task& one, const Task& other) {
+    return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
+                                                      : one.plan->order < other.plan->order;
+  };
+  s.queued.insert(std::upper_bound(s.queued.begin(), s.queued.end(), *s.open, comes_first),
+                  *s.open);
+  s.open.reset();
+  s.download_connection = s.owed_connection = 0;
+}
+
+void Draft::FailAttempt(Reason reason, int code, std::string detail) {
+  Task& task = *s.open;
+  task.code = code;
+  if (task.retries >= task.plan->retry.max) {
+    End(TaskEvent::kFail, reason, std::move(detail));
+    return;
+  }
+  ++task.retries;
+  Apply(task, TaskEvent::kRetry, reason, std::move(detail));
+  if (task.plan->retry.interval <= seconds(0)) {
+    Proceed();
+  }
+}
+
+void Draft::Proceed() {
+  Task& task = *s.open;
+  TaskComponent* next = nullptr;
+  const PlanComponent* planned = nullptr;
+  for (std::size_t i = 0; i < task.components.size(); ++i) {
+    TaskComponent& component = task.components[i];
+    const bool there = AtTarget(s.device, component.name, component.target);
+    if (!there || component.state == ComponentState::kCurrent) {
+      next = &component;
+      planned = &task.plan->components[i];
+      break;
+    }
+    if (component.state == ComponentState::kPending) {
+      component.state = ComponentState::kSkipped;
+    }
+  }
+  if (next == nullptr) {
+    End(TaskEvent::kSucceed, Reason::kAtTarget);
+    return;
+  }
+  const Installed* installed = FindInstalled(s.device, next->name);
+  if (installed == nullptr) {
+    End(TaskEvent::kFail, Reason::kComponentGone, next->name);
+    return;
+  }
+  if (next->state == ComponentState::kProved) {
+    next->state = ComponentState::kPending;
+    FailAttempt(Reason::kRolledBack, 0, next->name + " " + installed->version);
+    return;
+  }
+  // What runs on trial is not what a download starts from.
+  const std::string source = installed->version == next->target && !next->source.empty()
+                                 ? next->source
+                                 : installed->version;
+  const Choice choice = Choose(*planned, source);
+  if (choice.set == nullptr) {
+    End(TaskEvent::kFail, choice.reason, next->name + " " + source);
+    return;
+  }
+  if (TaskComponent* current = Current(); current != nullptr && current != next) {
+    current->state = ComponentState::kPending;
+  }
+  next->state = ComponentState::kCurrent;
+  next->source = source;
+  next->package = choice.kind;
+  ++next->attempt;
+  next->percent = -1;
+  next->progress.reset();
+  next->installing = false;
+  next->boot_id = s.device.boot_id;
+  s.download_connection = s.owed_connection = 0;
+  // After a failure its reason stays in view until the new attempt shows a sign.
+  if (task.state == TaskState::kRetrying) {
+    Apply(task, TaskEvent::kDownload, task.reason, task.detail);
+  } else {
+    task.code = 0;
+    Apply(task, TaskEvent::kDownload);
+  }
+  SendOwed();
+}
+
+bool Draft::SendOwed() {
+  const Device& device = s.device;
+  const bool reachable =
+      device.connection != 0 && (heard || device.reported_connection == device.connection);
+  if (!s.open || !reachable || s.open->plan->held) {
+    return false;
+  }
+  Task& task = *s.open;
+  if (task.state == TaskState::kOffered) {
+    messages.emplace_back(MakeOffer(task, device, now));
+  } else if (IsInFlight(task.state)) {
+    Touch();
+    std::optional<Download> download = MakeDownload(task, s.product, now);
+    if (!download) {
+      NextAt(now.steady + seconds(10));
+      return false;
+    }
+    messages.emplace_back(std::move(*download));
+    // A device that has begun to install may have left the connection of its download before a
+    // restart of the plugin: 0 stays and counts as another one.
+    if (s.download_connection == 0 && !Current()->installing) {
+      s.download_connection = device.connection;
+    }
+  } else {
+    return false;
+  }
+  s.owed_connection = device.connection;
+  return true;
+}
+
+bool Draft::RunsTarget() {
+  const TaskComponent* current = Current();
+  const Installed* installed =
+      current == nullptr ? nullptr : FindInstalled(s.device, current->name);
+  return installed != nullptr && installed->version == current->target;
+}
+
+void Draft::Withdraw(std::string_view reason) {
+  messages.emplace_back(Cancel{s.open->name, std::string(reason)});
+}
+
+void Draft::Next() {
+  std::vector<Task> queued = std::exchange(s.queued, {});
+  for (Task& task : queued) {
+    if (!task.components.empty() && AtTargets(s.device, task)) {
+      Apply(task, TaskEvent::kSucceed, Reason::kAtTargetAlready);
+      task.ended = now.wall;
+      ended.push_back(std::move(task));
+      continue;
+    }
+    std::optional<Verdict> obstacle = FirstObstacle(s, task, now);
+    if (!obstacle) {
+      Open(std::move(task));
+      continue;
+    }
+    NextAt(obstacle->when);
+    task.reason = obstacle->reason;
+    task.detail = obstacle->value;
+    if (!obstacle->limit.empty()) {
+      task.detail += (task.detail.empty() ? "" : " / ") + obstacle->limit;
+    }
+    s.queued.push_back(std::move(task));
+  }
+}
+
+void Draft::Open(Task task) {
+  Apply(task, TaskEvent::kOffer);
+  ++task.offers;
+  task.offered = now.wall;
+  s.open = std::move(task);
+  s.download_connection = s.owed_connection = 0;
+  SendOwed();
+  if (s.product.auto_confirm) {
+    Apply(*s.open, TaskEvent::kAccept);
+    Proceed();
+  }
+}
+
+void Draft::NextAt(std::optional<Instant> at) {
+  if (at && (!again || *at < *again)) {
+    again = at;
+  }
+}
+
+Decision Draft::Finish() {
+  Decision decision;
+  decision.device_changed = DeviceChanged(before.device, s.device);
+  decision.installed_changed = before.device.installed != s.device.installed;
+  decision.log = std::move(log);
+  decision.messages = std::move(messages);
+  decision.blocks = std::move(blocks);
+  decision.download_connection = s.download_connection;
+  decision.owed_connection = s.owed_connection;
+  const auto keep = [&](const Task& task) {
+    const Task* stored = Stored(before, task.name);
+    if (stored == nullptr || !(*stored == task)) {
+      decision.tasks.push_back(task);
+    }
+  };
+  for (const std::vector<Task>* tasks : {&ended, &s.queued, &s.cancels, &s.failed}) {
+    std::for_each(tasks->begin(), tasks->end(), keep);
+  }
+  if (s.open) {
+    keep(*s.open);
+  }
+  decision.device = std::move(s.device);
+  return decision;
+}
+
+std::string CancelText(Reason reason) {
+  std::string text(Name(reason));
+  std::replace(text.begin(), text.end(), '_', ' ');
+  return text;
+}
+
+}  // namespace ota::core

@@ -1,0 +1,59 @@
+// A decision in the making: the snapshot as it changes, and what has been decided so far. Internal
+// to Decide; callers see core/decide.h. Pure. Any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/model.h"
+#include "core/step.h"
+
+namespace ota::core {
+
+struct Draft {
+  // `heard`: the device itself is the cause, so it is there and listens.
+  Draft(const Snapshot& snapshot, const Now& time, bool heard_of)
+      : before(snapshot), now(time), heard(heard_of), s(snapshot) {}
+
+  const Snapshot& before;
+  const Now now;
+  const bool heard;
+  Snapshot s;               // before, with everything that has been decided
+  std::vector<Task> ended;  // that ended in this decision
+  std::vector<LogEntry> log;
+  std::vector<Downlink> messages;
+  std::optional<BlockGrant> blocks;
+  std::optional<Instant> again;  // when something can happen next, if that is known
+
+  // Steps `task`, sets its deadline and logs the transition. `asked` is the device's own eta or
+  // retryAfter. False, and no change, when the event makes no sense.
+  bool Apply(Task& task, TaskEvent event, Reason reason = Reason::kNone, std::string detail = {},
+             std::optional<seconds> asked = {});
+
+  void Log(const Task& task, std::string_view event, std::string detail);
+
+  // The rest is about s.open, which must be there, except in Next.
+  TaskComponent* Current();
+  void Touch(std::optional<seconds> asked = {});  // restarts its deadline [N-26]
+  void End(TaskEvent event, Reason reason, std::string detail = {});
+  void Requeue(Reason reason, std::string detail = {});
+  void FailAttempt(Reason reason, int code, std::string detail);
+  void Proceed();     // downloads the first component that is not at its target, or succeeds
+  bool SendOwed();    // its current message, if the device can be reached
+  bool RunsTarget();  // the current component does, on trial or before its reboot: nothing is owed
+  void Withdraw(std::string_view reason);  // tells the device that it is over
+  void Next();  // offers the first eligible queued task; ends and explains the others
+
+  Decision Finish();
+
+ private:
+  void Open(Task task);  // offers a queued task
+  void NextAt(std::optional<Instant> at);
+};
+
+// The text on the wire of a cancel: the reason's name with blanks [N-31].
+std::string CancelText(Reason reason);
+
+}  // namespace ota::core

@@ -1,0 +1,427 @@
+#include "engine/downloads.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "engine/timeline.h"
+
+namespace ota::engine {
+namespace {
+
+// Files that are hashed at once: more would only make the disk seek.
+constexpr int kHashing = 1;
+constexpr std::size_t kMaxSigns = 20000;
+constexpr core::seconds kRetryAfter{10};
+
+bool SameFacts(const store::PackageFile& row, const package::FileFacts& facts) {
+  return row.bytes == facts.bytes && row.inode == static_cast<std::int64_t>(facts.inode) &&
+         row.mtime_ns == facts.mtime_ns && row.ctime_ns == facts.ctime_ns &&
+         row.sha256 == facts.sha256 && row.md5 == facts.md5;
+}
+
+package::FileFacts FactsOf(const store::PackageFile& row) {
+  package::FileFacts facts;
+  facts.bytes = row.bytes;
+  facts.inode = static_cast<std::uint64_t>(row.inode);
+  facts.mtime_ns = row.mtime_ns;
+  facts.ctime_ns = row.ctime_ns;
+  facts.sha256 = row.sha256;
+  facts.md5 = row.md5;
+  return facts;
+}
+
+}  // namespace
+
+core::Result<std::unique_ptr<Downloads>> Downloads::Start(const Options& options, Inbox& inbox,
+                                                          Outbox& outbox) {
+  std::unique_ptr<Downloads> downloads(new Downloads(inbox, outbox));
+  auto store = package::OpenStore(options.packages);
+  if (!store) {
+    return tl::unexpected(store.error());
+  }
+  auto served = package::OpenStore(options.packages);
+  if (!served) {
+    return tl::unexpected(served.error());
+  }
+  downloads->store_fd_ = std::make_shared<const package::Descriptor>(std::move(*store));
+  downloads->files_ = std::make_shared<package::Files>(std::move(*served));
+  downloads->lifetime_ = core::seconds(options.download_lifetime);
+  if (options.download_base) {
+    auto base = package::CheckBase(*options.download_base);
+    if (!base) {
+      return tl::unexpected(base.error());
+    }
+    downloads->base_ = std::move(*base);
+  }
+  auto workers = package::Workers::Start();
+  if (!workers) {
+    return tl::unexpected(workers.error());
+  }
+  downloads->workers_ = std::move(*workers);
+  if (!options.download_listen) {
+    return downloads;
+  }
+  auto key = package::AddressKey::Load(options.token_key);
+  if (!key) {
+    return tl::unexpected(key.error());
+  }
+  downloads->key_ = std::make_unique<package::AddressKey>(*key);
+  package::ServerOptions server;
+  server.address = options.download_listen->address;
+  server.port = options.download_listen->port;
+  server.max_connections = options.download_connections;
+  server.bytes_per_second = options.download_bytes_per_second;
+  package::ServerCallbacks callbacks;
+  Downloads* self = downloads.get();
+  callbacks.on_sign = [self](const package::DownloadSign& sign) {
+    self->inbox_.Post([self, sign] {
+      if (self->signs_.size() < kMaxSigns) {
+        self->signs_.emplace_back(sign.device, sign.file);
+      }
+    });
+  };
+  callbacks.on_changed = [self](std::int64_t file, const std::string&) {
+    self->inbox_.Post([self, file] {
+      for (const auto& [name, row] : self->rows_) {
+        if (row.id == file) {
+          self->Hash(row);
+        }
+      }
+    });
+  };
+  callbacks.unix_seconds = [] {
+    return std::chrono::duration_cast<core::seconds>(Clocks().wall.time_since_epoch()).count();
+  };
+  auto started = package::Server::Start(server, *key, downloads->files_, std::move(callbacks));
+  if (!started) {
+    return tl::unexpected(started.error());
+  }
+  downloads->server_ = std::move(*started);
+  return downloads;
+}
+
+Downloads::~Downloads() {
+  Stop();
+}
+
+void Downloads::Stop() {
+  server_.reset();
+  if (workers_) {
+    workers_->Stop();
+  }
+}
+
+Delivery Downloads::delivery() const {
+  return {base_, key_.get(), lifetime_};
+}
+
+Downloads::Key Downloads::KeyOf(const store::PackageFile& file) {
+  return {file.product, file.package, file.source, file.seq};
+}
+
+// ---------------------------------------------------------------- hashing
+
+void Downloads::Hash(const store::PackageFile& file) {
+  const Key key = KeyOf(file);
+  const auto known = hashing_.find(key);
+  if (known != hashing_.end() && known->second == file.path) {
+    return;
+  }
+  hashing_[key] = file.path;
+  waiting_.emplace_back(key, file.path);
+  Submit();
+}
+
+void Downloads::Submit() {
+  while (running_ < kHashing && !waiting_.empty()) {
+    auto [key, path] = waiting_.front();
+    const bool taken = workers_->Submit(
+        package::Workers::Length::kLong,
+        [this, key = key, path = path, fd = store_fd_](std::stop_token stop) {
+          auto facts = package::Inspect(fd->get(), path, [&stop](std::int64_t, std::int64_t) {
+            return !stop.stop_requested();
+          });
+          if (stop.stop_requested()) {
+            return;
+          }
+          inbox_.Post([this, key, path, facts = std::move(facts)] {
+            --running_;
+            findings_.push_back({key, path, facts});
+            Submit();
+          });
+        });
+    if (!taken) {
+      return;
+    }
+    ++running_;
+    waiting_.pop_front();
+  }
+}
+
+store::Status Downloads::Refresh(store::Store& store, core::Now) {
+  if (auto status = store.ForgetGoneFiles(); !status) {
+    return status;
+  }
+  auto files = store.PackageFiles();
+  if (!files) {
+    return tl::unexpected(files.error());
+  }
+  rows_.clear();
+  for (store::PackageFile& file : *files) {
+    const Key key = KeyOf(file);
+    if (file.id == 0 || file.state == store::FileState::kHashing) {
+      file.state = store::FileState::kHashing;
+      if (file.id == 0) {
+        auto id = store.SavePackageState(file);
+        if (!id) {
+          return tl::unexpected(id.error());
+        }
+        file.id = *id;
+      }
+      Hash(file);
+    }
+    rows_.emplace(key, std::move(file));
+  }
+  table_changed_ = true;
+  return {};
+}
+
+core::Result<bool> Downloads::SaveFindings(store::Store& store, core::Now now) {
+  bool changed = false;
+  saved_ = findings_.size();
+  for (const Finding& finding : findings_) {
+    const auto found = rows_.find(finding.key);
+    if (found == rows_.end() || found->second.path != finding.path) {
+      continue;
+    }
+    store::PackageFile row = found->second;
+    if (!finding.facts) {
+      row.state = store::FileState::kRefused;
+      row.problem = finding.facts.error().message;
+    } else if (!row.expected.empty() && row.expected != finding.facts->sha256) {
+      row.state = store::FileState::kRefused;
+      row.problem = "file '" + row.path + "': its SHA-256 is " + finding.facts->sha256 +
+                    ", not the expected " + row.expected;
+    } else if (row.state == store::FileState::kReady && SameFacts(row, *finding.facts)) {
+      continue;
+    } else {
+      row.state = store::FileState::kReady;
+      row.problem.clear();
+    }
+    if (finding.facts) {
+      row.bytes = finding.facts->bytes;
+      row.inode = static_cast<std::int64_t>(finding.facts->inode);
+      row.mtime_ns = finding.facts->mtime_ns;
+      row.ctime_ns = finding.facts->ctime_ns;
+      row.sha256 = finding.facts->sha256;
+      row.md5 = finding.facts->md5;
+    }
+    if (row.state == store::FileState::kRefused &&
+        found->second.state == store::FileState::kRefused && row.problem == found->second.problem) {
+      continue;
+    }
+    row.checked = now.wall;
+    auto id = store.SavePackageState(row);
+    if (!id) {
+      return tl::unexpected(id.error());
+    }
+    row.id = *id;
+    if (row.state == store::FileState::kRefused) {
+      outbox_.Log(LogLevel::kWarning, "package '" + row.package + "' of product '" + row.product +
+                                          "' is not ready: " + row.problem);
+    }
+    found->second = std::move(row);
+    changed = true;
+  }
+  table_changed_ = table_changed_ || changed;
+  return changed;
+}
+
+void Downloads::Committed() {
+  for (std::size_t i = 0; i < saved_; ++i) {
+    const Finding& finding = findings_[i];
+    const auto running = hashing_.find(finding.key);
+    if (running != hashing_.end() && running->second == finding.path) {
+      hashing_.erase(running);
+    }
+  }
+  findings_.erase(findings_.begin(), findings_.begin() + static_cast<std::ptrdiff_t>(saved_));
+  saved_ = 0;
+  if (table_changed_) {
+    BuildTable();
+    table_changed_ = false;
+  }
+}
+
+void Downloads::Undone() {
+  saved_ = 0;
+}
+
+void Downloads::BuildTable() {
+  auto table = std::make_shared<package::ServedFiles>();
+  for (const auto& [key, row] : rows_) {
+    if (row.id != 0 && row.state != store::FileState::kRefused) {
+      table->emplace(row.id, package::ServedFile{row.path, FactsOf(row),
+                                                 row.state == store::FileState::kReady});
+    }
+  }
+  files_->SetTable(std::move(table));
+}
+
+void Downloads::Check() {
+  if (checking_) {
+    return;
+  }
+  std::vector<store::PackageFile> rows;
+  for (const auto& [key, row] : rows_) {
+    if (row.state != store::FileState::kHashing) {
+      rows.push_back(row);
+    }
+  }
+  checking_ = workers_->Submit(
+      package::Workers::Length::kLong,
+      [this, rows = std::move(rows), fd = store_fd_](std::stop_token stop) {
+        std::vector<store::PackageFile> differ;
+        for (const store::PackageFile& row : rows) {
+          if (stop.stop_requested()) {
+            return;
+          }
+          auto file = package::OpenInside(fd->get(), row.path);
+          const bool same =
+              row.state == store::FileState::kReady
+                  ? file && package::CheckUnchanged(file->get(), row.path, FactsOf(row))
+                  : !file;
+          // A refused file that is there is hashed again only when it is another than was refused.
+          if (same || (row.state == store::FileState::kRefused && row.inode != 0 &&
+                       package::CheckUnchanged(file->get(), row.path, FactsOf(row)))) {
+            continue;
+          }
+          differ.push_back(row);
+        }
+        inbox_.Post([this, differ = std::move(differ)] {
+          checking_ = false;
+          for (const store::PackageFile& row : differ) {
+            Hash(row);
+          }
+        });
+      });
+}
+
+// ---------------------------------------------------------------- blocks
+
+void Downloads::Serve(BlockJob job) {
+  auto shared = std::make_shared<BlockJob>(std::move(job));
+  const auto refuse = [this, shared](core::ReplyCode code, std::string why) {
+    core::Reply reply;
+    reply.id = shared->id;
+    reply.to = "block";
+    if (!shared->task.empty()) {
+      reply.task = shared->task;
+    }
+    reply.code = code;
+    reply.message = std::move(why);
+    if (code == core::ReplyCode::kUnavailable) {
+      reply.retry_after = kRetryAfter;
+    }
+    auto encoded = shared->dialect->encode(shared->envelope.device, reply, {512, Clocks().wall});
+    if (!encoded) {
+      return;
+    }
+    Message message = shared->envelope;
+    message.topic = std::move(encoded->topic);
+    message.payload = std::move(encoded->payload);
+    message.qos = encoded->qos;
+    std::vector<Message> messages;
+    messages.push_back(std::move(message));
+    outbox_.Push(std::move(messages));
+  };
+  const bool taken = workers_->Submit(
+      package::Workers::Length::kShort, [this, shared, refuse](std::stop_token stop) {
+        auto file = files_->Open(shared->grant.file.id);
+        if (!file) {
+          const bool gone = file.error().code == core::ErrorCode::kNotFound;
+          refuse(gone ? core::ReplyCode::kNotFound : core::ReplyCode::kUnavailable,
+                 file.error().message);
+          return;
+        }
+        std::int64_t offset = shared->grant.offset;
+        for (int i = 0; i < shared->grant.count && offset < (*file)->bytes(); ++i) {
+          if (stop.stop_requested()) {
+            return;
+          }
+          auto bytes = (*file)->Read(offset, static_cast<std::size_t>(shared->grant.length));
+          if (!bytes) {
+            refuse(core::ReplyCode::kUnavailable, bytes.error().message);
+            return;
+          }
+          const auto length = static_cast<std::int64_t>(bytes->size());
+          auto encoded =
+              shared->dialect->encode_block(shared->envelope.device, shared->grant.ref, offset,
+                                            std::move(*bytes), shared->envelope.qos);
+          Message message = shared->envelope;
+          message.topic = std::move(encoded.topic);
+          message.payload = std::move(encoded.payload);
+          message.qos = encoded.qos;
+          std::vector<Message> messages;
+          messages.push_back(std::move(message));
+          if (!outbox_.PushWhenRoom(std::move(messages))) {
+            return;
+          }
+          offset += length;
+        }
+        for (Message& message : shared->after) {
+          message.lane = Lane::kBlock;
+        }
+        if (!shared->after.empty()) {
+          outbox_.PushWhenRoom(std::move(shared->after));
+        }
+      });
+  if (!taken) {
+    refuse(core::ReplyCode::kUnavailable, "too many blocks are being read");
+  }
+}
+
+// ---------------------------------------------------------------- the rest
+
+std::vector<std::pair<std::int64_t, std::int64_t>> Downloads::TakeSigns() {
+  return std::exchange(signs_, {});
+}
+
+std::vector<LogLine> Downloads::Reload(const Options& options) {
+  std::vector<LogLine> lines;
+  auto store = package::OpenStore(options.packages);
+  auto served = package::OpenStore(options.packages);
+  if (store && served) {
+    store_fd_ = std::make_shared<const package::Descriptor>(std::move(*store));
+    files_->SetStore(std::move(*served));
+  } else {
+    lines.push_back({LogLevel::kError, "reload: " + (store ? served : store).error().message +
+                                           "; the directory opened before stays in use"});
+  }
+  if (key_) {
+    auto key = package::AddressKey::Load(options.token_key);
+    if (key) {
+      *key_ = *key;
+      server_->SetKey(*key);
+    } else {
+      lines.push_back(
+          {LogLevel::kError, "reload: " + key.error().message + "; the old key stays in use"});
+    }
+  }
+  Check();
+  return lines;
+}
+
+void Downloads::SetReserved(std::int64_t devices) {
+  if (server_) {
+    server_->SetReserved(devices);
+  }
+}
+
+void Downloads::SetBytesPerSecond(std::int64_t rate) {
+  if (server_) {
+    server_->SetBytesPerSecond(rate);
+  }
+}
+
+}  // namespace ota::engine

@@ -1,0 +1,111 @@
+// The files of packages: has them hashed by the workers, keeps package_state, hands the download
+// server its table, and sends files block by block over MQTT. Engine thread only, but for Start(),
+// and what the workers run.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/model.h"
+#include "core/result.h"
+#include "engine/exchange.h"
+#include "engine/inbox.h"
+#include "engine/options.h"
+#include "engine/outbox.h"
+#include "package/address.h"
+#include "package/served_files.h"
+#include "package/server.h"
+#include "package/workers.h"
+#include "store/store.h"
+
+namespace ota::engine {
+
+class Downloads {
+ public:
+  // Opens the store directory, the key and the server's port, and starts the threads. Broker
+  // thread, at start. Fails with a mistake of the configuration.
+  static core::Result<std::unique_ptr<Downloads>> Start(const Options& options, Inbox& inbox,
+                                                        Outbox& outbox);
+  ~Downloads();
+
+  // Where devices fetch files, for Exchange.
+  Delivery delivery() const;
+
+  // Reads which files packages have now, and has those hashed that were not. Inside a transaction.
+  store::Status Refresh(store::Store& store, core::Now now);
+
+  // Writes what the workers have found since. Gives true when the catalogue is out of date. Inside
+  // a transaction.
+  core::Result<bool> SaveFindings(store::Store& store, core::Now now);
+  bool has_findings() const { return !findings_.empty(); }
+
+  // Downloads that have shown signs of life since the last call: device row and file.
+  std::vector<std::pair<std::int64_t, std::int64_t>> TakeSigns();
+  bool has_signs() const { return !signs_.empty(); }
+
+  void Committed();
+  void Undone();
+
+  // Reads the granted blocks on a worker and sends them.
+  void Serve(BlockJob job);
+
+  // Has a worker look whether every file is still what it was, and whether a missing one has come.
+  // About once a minute.
+  void Check();
+
+  // Opens key and store directory again (SIGHUP). Gives log lines for what failed; what failed
+  // stays as it was.
+  std::vector<LogLine> Reload(const Options& options);
+
+  // Limits that follow from the registry and from `setting`.
+  void SetReserved(std::int64_t devices);
+  void SetBytesPerSecond(std::int64_t rate);
+
+  void Stop();
+
+ private:
+  using Key =
+      std::tuple<std::string, std::string, std::string, int>;  // product, package, source, seq
+
+  struct Finding {
+    Key key;
+    std::string path;  // that was looked at
+    core::Result<package::FileFacts> facts;
+  };
+
+  Downloads(Inbox& inbox, Outbox& outbox) : inbox_(inbox), outbox_(outbox) {}
+
+  static Key KeyOf(const store::PackageFile& file);
+  void Hash(const store::PackageFile& file);
+  void Submit();
+  void BuildTable();
+
+  Inbox& inbox_;
+  Outbox& outbox_;
+  std::shared_ptr<const package::Descriptor> store_fd_;
+  std::shared_ptr<package::Files> files_;
+  std::unique_ptr<package::AddressKey> key_;  // null: another web server serves `base_`
+  std::string base_;
+  core::seconds lifetime_{0};
+  std::unique_ptr<package::Workers> workers_;
+  std::unique_ptr<package::Server> server_;
+
+  std::map<Key, store::PackageFile> rows_;
+  std::map<Key, std::string> hashing_;  // path that is being hashed, or waits for it
+  std::deque<std::pair<Key, std::string>> waiting_;
+  int running_ = 0;
+  std::vector<Finding> findings_;
+  std::size_t saved_ = 0;  // of findings_, by the open transaction
+  std::vector<std::pair<std::int64_t, std::int64_t>> signs_;
+  bool table_changed_ = false;
+  bool checking_ = false;
+};
+
+}  // namespace ota::engine

@@ -1,0 +1,557 @@
+#include "engine/engine.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "engine/lock_holders.h"
+#include "engine/wake.h"
+
+namespace ota::engine {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+// How often the engine looks what other processes have committed: people expect an import to act
+// within a second.
+constexpr milliseconds kPoll{250};
+constexpr seconds kReopen{5};        // after a fault of the data
+constexpr seconds kRetry{1};         // after a commit that failed
+constexpr seconds kFaultLine{60};    // one log line a minute says what is wrong
+constexpr seconds kLockLine{5};      // a lock that is held as long is logged
+constexpr seconds kLockPassive{60};  // ... and as long as this, uplinks get 503
+constexpr seconds kStop{4};          // of the 5 s that the shutdown may take
+constexpr seconds kSeen{60};         // last seen is written at the latest after this
+constexpr std::size_t kSeenSlice = 500;
+constexpr int kDeadlineSlice = 200;
+constexpr int kPruneSlice = 500;
+constexpr seconds kHealth{10};
+constexpr seconds kHealthIdle{600};
+constexpr std::int64_t kWalLimit = std::int64_t{64} * 1024 * 1024;
+
+std::string Hours(core::Duration duration) {
+  return std::to_string(std::chrono::duration_cast<seconds>(duration).count()) + " s";
+}
+
+// The directory of the database is the administrator's to make: a mistake here stops the broker at
+// start.
+core::Result<void> CheckDirectory(const std::string& database) {
+  const std::string directory = std::filesystem::path(database).parent_path().string();
+  struct stat facts {};
+  if (::stat(directory.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode)) {
+    return core::Fail(
+        core::ErrorCode::kInvalidArgument,
+        "option database: the directory '" + directory +
+            "' does not exist or cannot be entered; make it, writable for the broker's user");
+  }
+  if (::access(directory.c_str(), W_OK | X_OK) != 0) {
+    return core::Fail(core::ErrorCode::kInvalidArgument,
+                      "option database: the directory '" + directory +
+                          "' is not writable for the broker's user: " + std::strerror(errno));
+  }
+  return {};
+}
+
+}  // namespace
+
+Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks)
+    : options_(std::move(options)), inbox_(inbox), outbox_(outbox), ticks_(std::move(ticks)) {}
+
+core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbox& inbox,
+                                                    Outbox& outbox,
+                                                    std::function<std::uint64_t()> ticks) {
+  const SignalsBlocked blocked;
+  std::unique_ptr<Engine> engine(new Engine(options, inbox, outbox, std::move(ticks)));
+  if (auto directory = CheckDirectory(options.database); !directory) {
+    return tl::unexpected(directory.error());
+  }
+  auto lock = store::TakeLock(options.database);
+  if (!lock) {
+    return tl::unexpected(lock.error());
+  }
+  engine->lock_.emplace(std::move(*lock));
+  auto downloads = Downloads::Start(options, inbox, outbox);
+  if (!downloads) {
+    return tl::unexpected(downloads.error());
+  }
+  engine->downloads_ = std::move(*downloads);
+  engine->exchange_ =
+      std::make_unique<Exchange>(engine->connections_, engine->downloads_->delivery());
+  engine->plans_ = std::make_unique<Plans>(*engine->exchange_, engine->connections_);
+  engine->thread_ = std::thread(&Engine::Run, engine.get());
+  return engine;
+}
+
+Engine::~Engine() {
+  Stop();
+}
+
+void Engine::Stop() {
+  if (!stopping_.exchange(true)) {
+    stop_at_.store((steady_clock::now() + kStop).time_since_epoch().count());
+  }
+  inbox_.Stop();
+  outbox_.Stop();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+  if (downloads_) {
+    downloads_->Stop();
+  }
+}
+
+// ---------------------------------------------------------------- the loop
+
+void Engine::Run() {
+  while (true) {
+    // A commit that failed is not tried again in a hurry: the disk is full, or worse.
+    Take(fault_.empty() ? steady_clock::duration(kPoll) : steady_clock::duration(kRetry));
+    if (store_ == nullptr && !Open()) {
+      if (last_turn_) {
+        return;
+      }
+      continue;
+    }
+    store::Status status = Turn();
+    if (!status) {
+      Fault(status.error());
+    } else if (!fault_.empty()) {
+      Recovered();
+    }
+    if (last_turn_) {
+      return;
+    }
+  }
+}
+
+// Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
+void Engine::Take(steady_clock::duration wait) {
+  const bool more = !last_turn_ && fault_.empty() &&
+                    (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_);
+  const Monotonic now = steady_clock::now();
+  Monotonic until = more ? now : now + wait;
+  if (fault_.empty() && timeline_ && next_deadline_) {
+    const core::Duration left = *next_deadline_ - Timeline(*timeline_).Read(Clocks()).now.steady;
+    until = std::min(until, now + std::max(left, core::Duration(0)));
+  }
+  const bool full = outbox_.Full();
+  Batch batch = inbox_.Take(until, arrivals_.empty() && !full ? kBatchArrivals : 0);
+  for (PresenceChange& change : batch.presence) {
+    connections_.Apply(change.device, change.connection, std::move(change.client));
+  }
+  for (const Undelivered& undelivered : batch.undelivered) {
+    const Connection* connection = connections_.Find(undelivered.device);
+    if (connection != nullptr && connection->generation == undelivered.connection) {
+      connections_.Edit(undelivered.device)->owed = 0;
+    }
+  }
+  connections_.Keep();
+  for (const std::function<void()>& event : batch.events) {
+    event();
+  }
+  if (batch.reload) {
+    for (LogLine& line : downloads_->Reload(options_)) {
+      outbox_.Log(line.level, std::move(line.text));
+    }
+    exchange_->SetKey(downloads_->delivery().key);
+    reload_files_ = true;
+  }
+  if (!batch.arrivals.empty()) {
+    arrivals_ = std::move(batch.arrivals);
+    decoded_ = Decode(arrivals_);
+  }
+  last_turn_ = last_turn_ || batch.stop;
+  if (full) {
+    wake_all_ = true;
+    if (!last_turn_) {
+      outbox_.WaitForRoom(steady_clock::now() + kPoll);
+    }
+  }
+}
+
+bool Engine::MayWait(core::Duration waited) {
+  if (stopping_.load() && steady_clock::now().time_since_epoch().count() > stop_at_.load()) {
+    return false;
+  }
+  if (waited >= kLockLine && !lock_said_) {
+    lock_said_ = true;
+    Say(LogLevel::kWarning, "the database is locked by another process for " + Hours(waited) +
+                                " now: " + LockHolders(options_.database) + "; uplinks wait");
+  }
+  if (waited >= kLockPassive) {
+    passive_.store(true);
+  }
+  return true;
+}
+
+bool Engine::Open() {
+  const Monotonic monotonic = steady_clock::now();
+  if (!fault_.empty() && monotonic < next_second_ && !last_turn_) {
+    return false;
+  }
+  next_second_ = monotonic + kReopen;
+  const ClockReading clocks = Clocks();
+  store::Options options;
+  options.wait = [this](core::Duration waited) { return MayWait(waited); };
+  options.durable = options_.durability == Durability::kFull;
+  auto opened = store::Store::Open(options_.database, clocks.wall, std::move(options));
+  if (!opened) {
+    Fault(opened.error());
+    return false;
+  }
+  store_ = std::move(*opened);
+  const store::Opening& opening = store_->opening();
+  const core::Instant last = opening.last_commit.value_or(clocks.wall);
+  if (!timeline_) {
+    timeline_.emplace(last, clocks);
+    started_ = clocks.wall;
+  } else {
+    timeline_->Committed(last);
+  }
+  if (opening.created) {
+    Say(LogLevel::kNotice, "database '" + options_.database + "' made");
+  }
+  if (opening.migrated_from != 0) {
+    Say(LogLevel::kNotice, "database migrated from schema " +
+                               std::to_string(opening.migrated_from) + " to " +
+                               std::to_string(store::SchemaVersion()) + "; a copy of before is '" +
+                               opening.backup.string() + "'");
+  }
+  if (opening.restored) {
+    std::string plans;
+    for (const std::string& plan : opening.held) {
+      plans += (plans.empty() ? "'" : ", '") + plan + "'";
+    }
+    Say(LogLevel::kWarning,
+        "audit " + opening.restored_reason +
+            "; plans held until `otactl release`: " + (plans.empty() ? "none" : plans));
+  }
+  data_version_ = -1;
+  reload_catalogue_ = reload_files_ = read_journal_ = true;
+  next_deadline_.reset();
+  return true;
+}
+
+void Engine::Fault(const core::Error& error) {
+  const Monotonic now = steady_clock::now();
+  passive_.store(true);
+  const bool first = fault_.empty();
+  if (error.message != fault_ || now - fault_said_ >= kFaultLine) {
+    fault_said_ = now;
+    Say(LogLevel::kError,
+        error.message +
+            "; OTA uplinks get 503 until this is repaired, the broker serves everything else");
+  }
+  fault_ = error.message;
+  if (error.code != core::ErrorCode::kUnavailable) {
+    store_.reset();
+    next_second_ = now + kReopen;
+  }
+  if (first && options_.on_database_fault == OnDatabaseFault::kStop && !stopping_.load()) {
+    Say(LogLevel::kError, "option on_database_fault is stop: the broker ends");
+    ::kill(::getpid(), SIGTERM);
+  }
+}
+
+void Engine::Recovered() {
+  Say(LogLevel::kNotice, "the database can be used again");
+  fault_.clear();
+  wake_all_ = true;
+}
+
+// ---------------------------------------------------------------- one transaction
+
+bool Engine::IsDue(Monotonic now) {
+  if (auto version = store_->DataVersion(); version && *version != data_version_) {
+    data_version_ = *version;
+    read_journal_ = true;
+  }
+  const Timeline::Reading reading = Timeline(*timeline_).Read(Clocks());
+  const core::Now& time = reading.now;
+  return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
+         last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
+         prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) || now >= next_minute_ ||
+         now >= next_health_ || (next_deadline_ && *next_deadline_ <= time.steady) ||
+         (next_end_ && *next_end_ <= time.wall);
+}
+
+store::Status Engine::Turn() {
+  const Monotonic monotonic = steady_clock::now();
+  if (store_->Replaced()) {
+    return core::Fail(
+        core::ErrorCode::kCorruption,
+        "database '" + options_.database + "' was removed or replaced while the broker runs");
+  }
+  if (!IsDue(monotonic)) {
+    passive_.store(false);
+    return {};
+  }
+  lock_said_ = false;
+  if (auto status = store_->Begin(); !status) {
+    return status;
+  }
+  // After the lock was waited for.
+  Timeline trial = *timeline_;
+  const Timeline::Reading reading = trial.Read(Clocks());
+  store::Status status;
+  if (reading.shift != core::Duration(0)) {
+    status = store_->ShiftDeadlines(reading.shift);
+  }
+  if (status) {
+    status = TurnInside(reading.now);
+  }
+  if (status) {
+    status = Upkeep(reading.now, monotonic);
+  }
+  if (status) {
+    status = store_->Commit(std::max(reading.now.wall, timeline_->floor()));
+  }
+  if (!status) {
+    store_->Rollback();
+    exchange_->Undone();
+    plans_->Undone();
+    downloads_->Undone();
+    reload_catalogue_ = reload_files_ = read_journal_ = true;
+    return status;
+  }
+  const core::Instant trusted_from = timeline_->floor();
+  timeline_ = trial;
+  if (trusted_from < timeline_->floor()) {
+    timeline_->TrustFrom(trusted_from);
+  }
+  timeline_->Committed(std::max(reading.now.wall, timeline_->floor()));
+  if (reading.shift != core::Duration(0)) {
+    Say(LogLevel::kWarning,
+        "the clock was set, or the broker was away: deadlines of open tasks moved by " +
+            Hours(reading.shift));
+  }
+  if (!reading.now.trusted && was_trusted_) {
+    Say(LogLevel::kWarning,
+        "the clock shows a time before the last commit: nothing is offered until it is right, or "
+        "`otactl release` "
+        "says that it is");
+  }
+  was_trusted_ = reading.now.trusted;
+  passive_.store(false);
+  Send();
+  return {};
+}
+
+store::Status Engine::LoadCatalogue() {
+  auto loaded = store_->LoadCatalogue();
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  catalogue_ = std::move(*loaded);
+  reload_catalogue_ = false;
+  return {};
+}
+
+store::Status Engine::TurnInside(core::Now now) {
+  const bool full = outbox_.Full();
+  exchange_->SetOutboxFull(full);
+  if (reload_catalogue_ || catalogue_ == nullptr) {
+    if (auto status = LoadCatalogue(); !status) {
+      return status;
+    }
+  }
+  exchange_->Begin(*store_, catalogue_, now);
+  bool changed = false;
+  if (read_journal_) {
+    auto journal = plans_->ReadJournal(*store_);
+    if (!journal) {
+      return tl::unexpected(journal.error());
+    }
+    read_journal_ = journal->again;
+    reload_files_ = reload_files_ || journal->files;
+    if (journal->catalogue) {
+      if (auto status = LoadCatalogue(); !status) {
+        return status;
+      }
+      exchange_->Begin(*store_, catalogue_, now);
+    }
+    auto answered = plans_->AnswerRequests(*store_, now, *timeline_);
+    if (!answered) {
+      return tl::unexpected(answered.error());
+    }
+    changed = *answered;
+  }
+  if (reload_files_) {
+    if (auto status = downloads_->Refresh(*store_, now); !status) {
+      return status;
+    }
+    reload_files_ = false;
+    changed = true;
+  }
+  auto found = downloads_->SaveFindings(*store_, now);
+  if (!found) {
+    return tl::unexpected(found.error());
+  }
+  if (*found) {
+    plans_->Wake("");
+    changed = true;
+  }
+  if (changed) {
+    if (auto status = LoadCatalogue(); !status) {
+      return status;
+    }
+    exchange_->Begin(*store_, catalogue_, now);
+  }
+  auto reconciled = plans_->Reconcile(*store_, now);
+  if (!reconciled) {
+    return tl::unexpected(reconciled.error());
+  }
+  if (*reconciled) {
+    if (auto status = LoadCatalogue(); !status) {
+      return status;
+    }
+    exchange_->Begin(*store_, catalogue_, now);
+  }
+  next_end_ = plans_->NextEnd(now);
+
+  for (const Decoded& decoded : decoded_) {
+    auto status =
+        exchange_->Try(decoded.arrival->device, [&] { return exchange_->Uplink(decoded); });
+    if (!status) {
+      return status;
+    }
+  }
+  for (const auto& [device, file] : downloads_->TakeSigns()) {
+    const core::DeviceKey* key = connections_.FindDevice(device);
+    if (key == nullptr) {
+      continue;
+    }
+    const core::DeviceKey copy = *key;
+    if (auto status = exchange_->Try(copy, [&, id = file] { return exchange_->Sign(copy, id); });
+        !status) {
+      return status;
+    }
+  }
+  auto due = store_->DueDevices(now.steady, kDeadlineSlice);
+  if (!due) {
+    return tl::unexpected(due.error());
+  }
+  for (const store::DeviceRef& device : *due) {
+    if (auto status = exchange_->Try(device.key, [&] { return exchange_->Deadline(device.key); });
+        !status) {
+      return status;
+    }
+  }
+  if ((wake_all_ && !full) || now.trusted != was_trusted_) {
+    plans_->Wake("");
+    wake_all_ = false;
+  }
+  return full ? store::Status{} : plans_->Work(*store_, now);
+}
+
+store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
+  if (monotonic >= seen_flush_ || last_turn_ || exchange_->unwritten_seen() > kSeenSlice * 200) {
+    const std::size_t limit = last_turn_ ? exchange_->unwritten_seen() : kSeenSlice;
+    if (auto status = exchange_->FlushSeen(limit); !status) {
+      return status;
+    }
+    if (exchange_->unwritten_seen() <= limit) {
+      seen_flush_ = monotonic + kSeen;
+    }
+  }
+  if (monotonic >= next_minute_ || prune_more_) {
+    if (monotonic >= next_minute_) {
+      next_minute_ = monotonic + seconds(60);
+      downloads_->Check();
+    }
+    // A clock that is not trusted must not delete what is young.
+    prune_more_ = false;
+    if (now.trusted) {
+      const auto age = std::chrono::hours(24) * catalogue_->settings.log_days;
+      auto pruned =
+          store_->Prune(now.wall - std::chrono::duration_cast<core::Duration>(age), kPruneSlice);
+      if (!pruned) {
+        return tl::unexpected(pruned.error());
+      }
+      prune_more_ = *pruned > 0;
+    }
+    if (const std::int64_t wal = store_->WalBytes(); wal > kWalLimit) {
+      Say(LogLevel::kWarning, "the write-ahead log of the database has grown to " +
+                                  std::to_string(wal / 1048576) +
+                                  " MiB: another process holds a read transaction open: " +
+                                  LockHolders(options_.database));
+    }
+  }
+  SaveHealth(now);
+  auto next = store_->NextDeadline();
+  if (!next) {
+    return tl::unexpected(next.error());
+  }
+  next_deadline_ = *next;
+  return {};
+}
+
+void Engine::SaveHealth(core::Now now) {
+  const Monotonic monotonic = steady_clock::now();
+  if (monotonic < next_health_ && !last_turn_) {
+    return;
+  }
+  next_health_ = monotonic + kHealth;
+  const Inbox::Depth depth = inbox_.depth();
+  store::Health health;
+  health.at = now.wall;
+  health.pid = ::getpid();
+  health.started = started_;
+  health.connected = static_cast<std::int64_t>(connections_.size());
+  health.inbox = static_cast<std::int64_t>(depth.messages);
+  health.outbox_bytes = static_cast<std::int64_t>(outbox_.Bytes());
+  if (depth.oldest != Monotonic::max()) {
+    health.oldest_uplink_ms =
+        std::chrono::duration_cast<milliseconds>(monotonic - depth.oldest).count();
+  }
+  health.ticks = static_cast<std::int64_t>(ticks_());
+  health.wal_bytes = store_->WalBytes();
+  struct statvfs disk {};
+  if (::statvfs(options_.database.c_str(), &disk) == 0) {
+    health.free_bytes =
+        static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
+  }
+  health.last_error = fault_;
+  downloads_->SetReserved(health.connected);
+  // An idle site writes nothing but a sign of life now and then.
+  const bool same = health_ && health_->connected == health.connected &&
+                    health_->last_error == health.last_error && health.inbox == 0 &&
+                    now.wall - health_->at < kHealthIdle;
+  if (same && !store_->wrote()) {
+    return;
+  }
+  if (store_->SaveHealth(health)) {
+    health_ = health;
+  }
+}
+
+void Engine::Send() {
+  Outcome& outcome = exchange_->outcome();
+  for (LogLine& line : outcome.log) {
+    outbox_.Log(line.level, std::move(line.text));
+  }
+  if (!outcome.messages.empty()) {
+    outbox_.Push(std::move(outcome.messages));
+  }
+  for (BlockJob& job : outcome.blocks) {
+    downloads_->Serve(std::move(job));
+  }
+  exchange_->Committed();
+  plans_->Committed();
+  downloads_->Committed();
+  if (!arrivals_.empty()) {
+    inbox_.Done(arrivals_);
+    decoded_.clear();
+    arrivals_.clear();
+  }
+}
+
+}  // namespace ota::engine

@@ -1,0 +1,114 @@
+// The engine: the thread that owns the database and every decision. It takes what is in the inbox,
+// decides, commits once for the batch, and only then hands messages to the outbox. Faults of the
+// data never stop the broker: the engine goes passive (uplinks get 503), says so once a minute, and
+// tries again.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/model.h"
+#include "core/result.h"
+#include "engine/connections.h"
+#include "engine/downloads.h"
+#include "engine/exchange.h"
+#include "engine/inbox.h"
+#include "engine/options.h"
+#include "engine/outbox.h"
+#include "engine/plans.h"
+#include "engine/timeline.h"
+#include "store/lock.h"
+#include "store/store.h"
+
+namespace ota::engine {
+
+class Engine {
+ public:
+  // Checks what is a mistake of the configuration (directories, keys, the server's port, a database
+  // that another broker uses) and starts the threads, all signals blocked. The database is opened
+  // on the engine's thread. `ticks` counts the broker's ticks, for health; any thread. Broker
+  // thread.
+  static core::Result<std::unique_ptr<Engine>> Start(const Options& options, Inbox& inbox,
+                                                     Outbox& outbox,
+                                                     std::function<std::uint64_t()> ticks);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
+
+  // True while nothing can be stored: the broker thread answers uplinks with 503. Any thread.
+  bool passive() const { return passive_.load(std::memory_order_relaxed); }
+
+  // Commits what was taken, within 5 s, and ends the threads. Idempotent. Broker thread.
+  void Stop();
+
+ private:
+  using Monotonic = std::chrono::steady_clock::time_point;
+
+  Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks);
+
+  void Run();
+  void Take(std::chrono::steady_clock::duration wait);
+  bool Open();
+  bool IsDue(Monotonic now);
+  store::Status Turn();
+  store::Status TurnInside(core::Now now);
+  store::Status LoadCatalogue();
+  store::Status Upkeep(core::Now now, Monotonic monotonic);
+  void Send();
+  void Fault(const core::Error& error);
+  void Recovered();
+  bool MayWait(core::Duration waited);
+  void SaveHealth(core::Now now);
+  void Say(LogLevel level, std::string text) { outbox_.Log(level, std::move(text)); }
+
+  const Options options_;
+  Inbox& inbox_;
+  Outbox& outbox_;
+  const std::function<std::uint64_t()> ticks_;
+  std::optional<store::Lock> lock_;
+  std::unique_ptr<Downloads> downloads_;
+
+  std::atomic<bool> passive_{true};
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::chrono::steady_clock::rep> stop_at_{0};
+
+  // The engine thread's own.
+  std::unique_ptr<store::Store> store_;
+  std::shared_ptr<const store::Catalogue> catalogue_;
+  std::optional<Timeline> timeline_;
+  Connections connections_;
+  std::unique_ptr<Exchange> exchange_;
+  std::unique_ptr<Plans> plans_;
+  std::vector<Arrival> arrivals_;  // of the batch in hand; stays until it is committed
+  std::vector<Decoded> decoded_;
+  std::int64_t data_version_ = -1;
+  bool reload_catalogue_ = true;
+  bool reload_files_ = true;
+  bool read_journal_ = true;
+  bool wake_all_ = false;  // the outbox was full
+  bool last_turn_ = false;
+  bool was_trusted_ = true;
+  std::optional<core::Instant> next_deadline_;  // steady scale
+  std::optional<core::Instant> next_end_;       // wall
+  Monotonic seen_flush_{};
+  Monotonic next_minute_{};
+  Monotonic next_second_{};
+  Monotonic next_health_{};
+  Monotonic fault_said_{};
+  std::string fault_;
+  bool lock_said_ = false;
+  bool prune_more_ = false;
+  std::optional<store::Health> health_;
+  core::Instant started_{};
+
+  std::thread thread_;
+};
+
+}  // namespace ota::engine

@@ -1,0 +1,749 @@
+#include "engine/exchange.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "core/names.h"
+#include "crypto/random.h"
+
+namespace ota::engine {
+namespace {
+
+// Registrations of devices that nobody has heard of before, per second: beyond, they are told to
+// come again.
+constexpr int kRegistrationsPerSecond = 2000;
+constexpr core::seconds kComeAgain{10};
+constexpr std::size_t kTaskNameLength = 12;
+// A message that does not fit puts its task back and lets the next one try: at most this often per
+// event.
+constexpr int kMaxUnsendable = 8;
+
+const dialect::Dialect* DialectNamed(std::string_view name) {
+  for (const dialect::Dialect& dialect : dialect::Dialects()) {
+    if (dialect.name == name) {
+      return &dialect;
+    }
+  }
+  return nullptr;
+}
+
+const core::Progress* MergeableProgress(const Decoded& decoded) {
+  if (!decoded.uplink || decoded.uplink->id || !decoded.uplink->warnings.empty()) {
+    return nullptr;
+  }
+  const auto* progress = std::get_if<core::Progress>(&decoded.uplink->body);
+  if (progress == nullptr || progress->state == core::ProgressState::kFailed ||
+      progress->state == core::ProgressState::kRolledBack || progress->percent.value_or(0) == 100) {
+    return nullptr;
+  }
+  return progress;
+}
+
+bool SameButPercent(const core::Progress& a, const core::Progress& b) {
+  return a.task == b.task && a.component == b.component && a.attempt == b.attempt &&
+         a.state == b.state && a.message == b.message && a.retry_after == b.retry_after &&
+         a.eta == b.eta;
+}
+
+std::string TaskOf(const core::Uplink& uplink) {
+  return std::visit(
+      [](const auto& body) -> std::string {
+        if constexpr (std::is_same_v<std::decay_t<decltype(body)>, core::VersionReport>) {
+          return body.task.value_or("");
+        } else {
+          return body.task;
+        }
+      },
+      uplink.body);
+}
+
+bool IsEnded(const core::Task& task) {
+  return task.ended != core::Instant{};
+}
+
+}  // namespace
+
+std::vector<Decoded> Decode(const std::vector<Arrival>& arrivals) {
+  std::vector<Decoded> decoded;
+  decoded.reserve(arrivals.size());
+  std::unordered_map<core::DeviceKey, std::size_t> last;
+  for (const Arrival& arrival : arrivals) {
+    Decoded next{&arrival, arrival.dialect->decode(arrival.kind, arrival.payload)};
+    const auto [found, first] = last.try_emplace(arrival.device, decoded.size());
+    if (!first) {
+      Decoded& before = decoded[found->second];
+      const core::Progress* old_progress = MergeableProgress(before);
+      const core::Progress* new_progress = MergeableProgress(next);
+      if (old_progress != nullptr && new_progress != nullptr &&
+          before.arrival->connection == arrival.connection &&
+          SameButPercent(*old_progress, *new_progress)) {
+        before.uplink = std::move(next.uplink);
+        continue;
+      }
+      found->second = decoded.size();
+    }
+    decoded.push_back(std::move(next));
+  }
+  return decoded;
+}
+
+void Exchange::Begin(store::Store& store, std::shared_ptr<const store::Catalogue> catalogue,
+                     core::Now now) {
+  store_ = &store;
+  catalogue_ = std::move(catalogue);
+  now_ = now;
+}
+
+Exchange::Mark Exchange::mark() const {
+  return {outcome_.messages.size(), outcome_.log.size(), outcome_.blocks.size(),
+          connections_.Mark()};
+}
+
+void Exchange::UndoTo(const Mark& mark) {
+  outcome_.messages.resize(mark.messages);
+  outcome_.log.resize(mark.log);
+  outcome_.blocks.erase(outcome_.blocks.begin() + static_cast<std::ptrdiff_t>(mark.blocks),
+                        outcome_.blocks.end());
+  connections_.UndoTo(mark.undo);
+  counts_.clear();
+}
+
+void Exchange::Undone() {
+  UndoTo({0, 0, 0, 0});
+  written_seen_.clear();
+}
+
+store::Status Exchange::Try(const core::DeviceKey& key,
+                            const std::function<store::Status()>& event) {
+  const Mark before = mark();
+  auto savepoint = store_->BeginEvent();
+  if (!savepoint) {
+    return tl::unexpected(savepoint.error());
+  }
+  store::Status status = event();
+  if (status) {
+    return savepoint->Keep();
+  }
+  if (status.error().code != core::ErrorCode::kConflict) {
+    return status;
+  }
+  UndoTo(before);
+  outcome_.log.push_back(
+      {LogLevel::kError, "device " + key.product + '/' + key.device +
+                             ": the database refused an event: " + status.error().message});
+  return {};
+}
+
+// ---------------------------------------------------------------- Load
+
+core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product,
+                                              const core::DeviceKey& key) {
+  Loaded loaded;
+  loaded.product = &product;
+  auto known = store_->LoadDevice(key);
+  if (!known) {
+    return tl::unexpected(known.error());
+  }
+  loaded.known = std::move(*known);
+  core::Snapshot& snapshot = loaded.snapshot;
+  snapshot.product = product.product;
+  snapshot.product.http = product.product.http && !delivery_.base.empty();
+  snapshot.device = loaded.known.device;
+  core::Device& device = snapshot.device;
+  device.key = key;
+  device.retired = loaded.known.retired;
+  if (const auto unwritten = seen_.find(device.id); device.id != 0 && unwritten != seen_.end()) {
+    device.seen = unwritten->second.seen;
+    device.reported = unwritten->second.reported;
+    device.battery = unwritten->second.battery;
+    device.signal = unwritten->second.signal;
+    device.free_bytes = unwritten->second.free_bytes;
+  }
+  const Connection* connection = connections_.Find(key);
+  if (connection != nullptr) {
+    device.connection = connection->generation;
+    device.reported_connection = connection->reported;
+    snapshot.owed_connection = connection->owed;
+    snapshot.download_connection = connection->download;
+  }
+  if (device.id == 0) {
+    return loaded;
+  }
+  connections_.SetDevice(key, device.id);
+  auto tasks = store_->LoadTasks(device, *catalogue_);
+  if (!tasks) {
+    return tl::unexpected(tasks.error());
+  }
+  snapshot.open = std::move(tasks->open);
+  snapshot.cancels = std::move(tasks->cancels);
+  if (!outbox_full_) {
+    snapshot.queued = std::move(tasks->queued);
+  }
+  for (core::Task& task : snapshot.queued) {
+    if (task.plan == nullptr) {
+      continue;
+    }
+    auto listed = store_->ListedIn(task.plan->name, key.device);
+    if (!listed) {
+      return tl::unexpected(listed.error());
+    }
+    task.listed_white = listed->white;
+    task.listed_black = listed->black;
+  }
+  std::erase_if(snapshot.queued, [](const core::Task& task) { return task.plan == nullptr; });
+  return loaded;
+}
+
+store::Status Exchange::LoadNamed(Loaded& loaded, const std::string& task) {
+  core::Snapshot& snapshot = loaded.snapshot;
+  if (task.empty() || snapshot.device.id == 0 || (snapshot.open && snapshot.open->name == task)) {
+    return {};
+  }
+  auto named = store_->LoadTask(task, snapshot.device, *catalogue_);
+  if (!named) {
+    return tl::unexpected(named.error());
+  }
+  snapshot.named = std::move(*named);
+  return {};
+}
+
+// The plans in force that have no task for the device and would match what it reports now.
+store::Status Exchange::LoadProspects(Loaded& loaded, const core::VersionReport& report) {
+  core::Snapshot& snapshot = loaded.snapshot;
+  core::Device device = snapshot.device;
+  bool differs = device.id == 0;
+  for (const auto& [component, version] : report.components) {
+    const auto found = std::ranges::find(device.installed, component, &core::Installed::component);
+    if (found == device.installed.end()) {
+      device.installed.push_back({component, version, false, now_.wall});
+      differs = true;
+    } else if (found->version != version) {
+      found->version = version;
+      differs = true;
+    }
+  }
+  if (!differs) {
+    return {};
+  }
+  std::ranges::sort(device.installed, {}, &core::Installed::component);
+  device.reported = now_.wall;
+  for (const auto& plan : loaded.product->in_force) {
+    const auto entry = catalogue_->plans.find(plan->name);
+    if (entry == catalogue_->plans.end() || !entry->second.state) {
+      continue;
+    }
+    const bool shows_target = std::ranges::any_of(plan->components, [&](const auto& component) {
+      const auto reported = report.components.find(component.name);
+      return reported != report.components.end() && reported->second == component.target;
+    });
+    if (shows_target && device.id != 0) {
+      auto task = store_->LoadTaskOf(plan->name, device, *catalogue_);
+      if (!task) {
+        return tl::unexpected(task.error());
+      }
+      if (*task && (*task)->state == core::TaskState::kFailed) {
+        snapshot.failed.push_back(std::move(**task));
+      }
+    }
+    if (!core::Matches(*plan, device, true, false)) {
+      continue;
+    }
+    if (device.id != 0) {
+      auto has = store_->HasTask(plan->name, device.id);
+      if (!has) {
+        return tl::unexpected(has.error());
+      }
+      if (*has) {
+        continue;
+      }
+    }
+    auto listed = store_->ListedIn(plan->name, device.key.device);
+    if (!listed) {
+      return tl::unexpected(listed.error());
+    }
+    if (!core::Matches(*plan, device, listed->white, listed->black)) {
+      continue;
+    }
+    auto name = crypto::RandomName(kTaskNameLength);
+    if (!name) {
+      return tl::unexpected(name.error());
+    }
+    core::Task task = core::MakeTask(plan, std::move(*name), now_.wall);
+    task.listed_white = listed->white;
+    task.listed_black = listed->black;
+    snapshot.prospects.push_back(std::move(task));
+  }
+  return {};
+}
+
+// ---------------------------------------------------------------- events
+
+core::Result<bool> Exchange::MayRegister(const store::ProductEntry& product) {
+  auto count = counts_.find(product.product.name);
+  if (count == counts_.end()) {
+    auto counted = store_->CountDevices(product.product.name);
+    if (!counted) {
+      return tl::unexpected(counted.error());
+    }
+    count = counts_.emplace(product.product.name, *counted).first;
+  }
+  return count->second < product.max_devices;
+}
+
+// Why the device has nothing to say here, whatever it says; nothing when it has.
+std::optional<core::Reply> Exchange::Refuse(const store::ProductEntry* product,
+                                            const Loaded& loaded, const core::Uplink& uplink) {
+  core::Reply reply;
+  if (product == nullptr) {
+    reply.code = core::ReplyCode::kNotFound;
+    reply.message = "no such product";
+  } else if (loaded.known.device.disabled) {
+    reply.code = core::ReplyCode::kForbidden;
+    reply.message = "the device is disabled";
+  } else if (loaded.known.device.id != 0) {
+    return std::nullopt;
+  } else if (!std::holds_alternative<core::VersionReport>(uplink.body)) {
+    reply.code = core::ReplyCode::kNotFound;
+    reply.message = "unknown device: report its version first";
+  } else if (!product->product.registers && !loaded.known.configured) {
+    reply.code = core::ReplyCode::kForbidden;
+    reply.message = "unknown device: devices of this product do not register themselves";
+  } else {
+    return std::nullopt;
+  }
+  return reply;
+}
+
+store::Status Exchange::Uplink(const Decoded& decoded) {
+  const Arrival& arrival = *decoded.arrival;
+  if (const Connection* connection = connections_.Find(arrival.device);
+      connection != nullptr && connection->dialect != arrival.dialect) {
+    connections_.Edit(arrival.device)->dialect = arrival.dialect;
+  }
+  if (!decoded.uplink) {
+    core::Reply reply;
+    reply.id = decoded.uplink.error().id;
+    reply.task = decoded.uplink.error().task;
+    reply.code = decoded.uplink.error().code;
+    reply.message = decoded.uplink.error().message;
+    ReplyTo(arrival, std::move(reply));
+    return {};
+  }
+  const core::Uplink& uplink = *decoded.uplink;
+  const std::string task = TaskOf(uplink);
+  const store::ProductEntry* product = catalogue_->FindProduct(arrival.device.product);
+  Loaded loaded;
+  if (product != nullptr) {
+    auto result = Load(*product, arrival.device);
+    if (!result) {
+      return tl::unexpected(result.error());
+    }
+    loaded = std::move(*result);
+  }
+  std::optional<core::Reply> refusal = Refuse(product, loaded, uplink);
+  if (!refusal && loaded.known.device.id == 0) {
+    auto may = MayRegister(*product);
+    if (!may) {
+      return tl::unexpected(may.error());
+    }
+    const auto second = std::chrono::floor<core::seconds>(now_.steady);
+    if (second != registrations_second_) {
+      registrations_second_ = second;
+      registrations_ = 0;
+    }
+    if (!*may) {
+      refusal.emplace();
+      refusal->code = core::ReplyCode::kForbidden;
+      refusal->message = "the product has reached its number of devices";
+    } else if (++registrations_ > kRegistrationsPerSecond) {
+      refusal.emplace();
+      refusal->code = core::ReplyCode::kUnavailable;
+      refusal->retry_after = kComeAgain;
+    } else {
+      ++counts_[product->product.name];
+    }
+  }
+  if (refusal) {
+    refusal->id = uplink.id;
+    if (!task.empty()) {
+      refusal->task = task;
+    }
+    ReplyTo(arrival, std::move(*refusal));
+    return {};
+  }
+  if (auto status = LoadNamed(loaded, task); !status) {
+    return status;
+  }
+  if (const auto* report = std::get_if<core::VersionReport>(&uplink.body)) {
+    if (auto status = LoadProspects(loaded, *report); !status) {
+      return status;
+    }
+  }
+  if (loaded.snapshot.device.connection == 0) {
+    loaded.snapshot.device.connection = arrival.connection;
+  }
+  core::Decision decision = core::DecideUplink(loaded.snapshot, uplink, now_);
+  decision.device.seen = now_.wall;
+  for (core::Downlink& downlink : decision.messages) {
+    if (auto* reply = std::get_if<core::Reply>(&downlink)) {
+      reply->to = std::string(dialect::UplinkName(arrival.kind));
+    }
+  }
+  const std::size_t block = outcome_.blocks.size();
+  if (auto status = Apply(loaded, std::move(decision), Lane::kAnswer, &uplink); !status) {
+    return status;
+  }
+  if (outcome_.blocks.size() > block) {
+    outcome_.blocks.back().envelope.qos = std::min(arrival.qos, 1);
+  }
+  return {};
+}
+
+store::Status Exchange::Next(const core::DeviceKey& key) {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  if (product == nullptr || connections_.Find(key) == nullptr) {
+    return {};
+  }
+  auto loaded = Load(*product, key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  if (loaded->snapshot.device.id == 0) {
+    return {};
+  }
+  return Apply(*loaded, core::DecideNext(loaded->snapshot, now_), Lane::kPush, nullptr);
+}
+
+store::Status Exchange::Deadline(const core::DeviceKey& key) {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  if (product == nullptr) {
+    return {};
+  }
+  auto loaded = Load(*product, key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  return Apply(*loaded, core::DecideDeadline(loaded->snapshot, now_), Lane::kPush, nullptr);
+}
+
+core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string& plan,
+                                   core::Reason reason, const std::string& detail,
+                                   bool queued_only) {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  int canceled = 0;
+  while (product != nullptr) {
+    auto loaded = Load(*product, key);
+    if (!loaded) {
+      return tl::unexpected(loaded.error());
+    }
+    const auto wanted = [&](const core::Task& task) {
+      return plan.empty() || (task.plan != nullptr && task.plan->name == plan);
+    };
+    const core::Snapshot& snapshot = loaded->snapshot;
+    const auto queued = std::ranges::find_if(snapshot.queued, wanted);
+    std::string task;
+    if (queued != snapshot.queued.end()) {
+      task = queued->name;
+    } else if (!queued_only && snapshot.open && wanted(*snapshot.open)) {
+      task = snapshot.open->name;
+    } else {
+      break;
+    }
+    auto status = Apply(*loaded, core::DecideCancel(snapshot, task, reason, detail, now_),
+                        Lane::kPush, nullptr);
+    if (!status) {
+      return tl::unexpected(status.error());
+    }
+    ++canceled;
+  }
+  return canceled;
+}
+
+store::Status Exchange::Join(const core::DeviceKey& key,
+                             const std::shared_ptr<const core::Plan>& plan) {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  if (product == nullptr) {
+    return {};
+  }
+  auto loaded = Load(*product, key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  const core::Device& device = loaded->snapshot.device;
+  auto listed = store_->ListedIn(plan->name, key.device);
+  if (!listed) {
+    return tl::unexpected(listed.error());
+  }
+  if (device.id == 0 || !core::Matches(*plan, device, listed->white, listed->black)) {
+    return {};
+  }
+  auto name = crypto::RandomName(kTaskNameLength);
+  if (!name) {
+    return tl::unexpected(name.error());
+  }
+  core::Decision decision;
+  decision.device = device;
+  decision.tasks.push_back(core::MakeTask(plan, std::move(*name), now_.wall));
+  if (auto status = store_->Save(decision, now_.wall); !status) {
+    return status;
+  }
+  return Next(key);
+}
+
+store::Status Exchange::Sign(const core::DeviceKey& key, std::int64_t file) {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  if (product == nullptr) {
+    return {};
+  }
+  auto loaded = Load(*product, key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  const std::optional<core::Task>& open = loaded->snapshot.open;
+  if (!open || open->plan == nullptr ||
+      (open->state != core::TaskState::kAccepted && open->state != core::TaskState::kDownloading)) {
+    return {};
+  }
+  for (std::size_t i = 0; i < open->components.size(); ++i) {
+    const core::TaskComponent& current = open->components[i];
+    if (current.state != core::ComponentState::kCurrent) {
+      continue;
+    }
+    const auto component =
+        std::ranges::find(open->plan->components, current.name, &core::PlanComponent::name);
+    if (component == open->plan->components.end()) {
+      return {};
+    }
+    const auto& package =
+        current.package == core::PackageKind::kDelta ? component->delta : component->full;
+    const bool ours = package && std::ranges::any_of(package->sets, [&](const core::FileSet& set) {
+                        return std::ranges::any_of(
+                            set.files, [&](const core::File& one) { return one.id == file; });
+                      });
+    if (!ours) {
+      return {};
+    }
+    core::Uplink uplink;
+    core::Progress progress;
+    progress.task = open->name;
+    progress.component = current.name;
+    uplink.body = progress;
+    return Apply(*loaded, core::DecideUplink(loaded->snapshot, uplink, now_), Lane::kPush, nullptr);
+  }
+  return {};
+}
+
+// ---------------------------------------------------------------- Save, Send
+
+store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane,
+                              const core::Uplink* uplink, int depth) {
+  const core::DeviceKey key = loaded.snapshot.device.key;
+  const bool stored = decision.device_changed || decision.installed_changed;
+  if (auto status = store_->Save(decision, now_.wall); !status) {
+    return status;
+  }
+  const std::int64_t device = decision.device.id;
+  if (stored) {
+    seen_.erase(device);
+  } else if (uplink != nullptr && device != 0) {
+    seen_[device] = decision.device;
+  }
+  connections_.SetDevice(key, device);
+  Audit(key, decision);
+
+  const Connection* connection = connections_.Find(key);
+  std::vector<Message> messages;
+  std::optional<dialect::TooLarge> too_large;
+  std::string unsendable;
+  bool replies = false;
+  if (connection != nullptr) {
+    const dialect::Dialect* speaks = connection->dialect != nullptr
+                                         ? connection->dialect
+                                         : DialectNamed(loaded.product->dialect);
+    for (core::Downlink& downlink : decision.messages) {
+      if (speaks == nullptr) {
+        break;
+      }
+      if (auto* download = std::get_if<core::Download>(&downlink)) {
+        AddUrls(*download, device);
+      }
+      auto encoded = speaks->encode(
+          key, downlink, {static_cast<std::size_t>(decision.device.max_bytes), now_.wall});
+      if (!encoded) {
+        too_large = encoded.error();
+        unsendable = std::holds_alternative<core::Offer>(downlink)
+                         ? std::get<core::Offer>(downlink).task
+                         : std::get<core::Download>(downlink).task;
+        continue;
+      }
+      Message message;
+      message.lane = lane;
+      message.device = key;
+      message.connection = connection->generation;
+      message.topic = std::move(encoded->topic);
+      message.payload = std::move(encoded->payload);
+      message.qos = encoded->qos;
+      messages.push_back(std::move(message));
+      replies = std::holds_alternative<core::Reply>(downlink);
+    }
+  }
+  Remember(key, decision);
+  if (decision.blocks && connection != nullptr) {
+    BlockJob job;
+    job.grant = std::move(*decision.blocks);
+    job.envelope.lane = Lane::kBlock;
+    job.envelope.device = key;
+    job.envelope.connection = connection->generation;
+    job.dialect = connection->dialect;
+    job.after = std::move(messages);
+    if (uplink != nullptr) {
+      job.id = uplink->id;
+      job.task = TaskOf(*uplink);
+    }
+    outcome_.blocks.push_back(std::move(job));
+    return {};
+  }
+  if (!too_large || depth >= kMaxUnsendable) {
+    std::ranges::move(messages, std::back_inserter(outcome_.messages));
+    return {};
+  }
+  // What was saved above stands; the task that cannot be told of goes back, and another one may
+  // take its turn. The reply still comes last [N-13].
+  std::optional<Message> reply;
+  if (replies) {
+    reply = std::move(messages.back());
+    messages.pop_back();
+  }
+  std::ranges::move(messages, std::back_inserter(outcome_.messages));
+  auto again = Load(*loaded.product, key);
+  if (!again) {
+    return tl::unexpected(again.error());
+  }
+  auto status = Apply(*again,
+                      core::DecideUnsendable(again->snapshot, unsendable,
+                                             static_cast<std::int64_t>(too_large->needed),
+                                             static_cast<std::int64_t>(too_large->limit), now_),
+                      lane, nullptr, depth + 1);
+  if (reply) {
+    outcome_.messages.push_back(std::move(*reply));
+  }
+  return status;
+}
+
+void Exchange::AddUrls(core::Download& download, std::int64_t device) {
+  download.http = download.http && !delivery_.base.empty();
+  if (!download.http) {
+    return;
+  }
+  download.expires_in = delivery_.lifetime;
+  const std::int64_t expires =
+      std::chrono::duration_cast<core::seconds>(now_.wall.time_since_epoch()).count() +
+      delivery_.lifetime.count();
+  for (const core::File& file : download.files) {
+    auto url = delivery_.key != nullptr
+                   ? package::SignUrl(delivery_.base, *delivery_.key,
+                                      {device, file.id, file.sha256, expires, file.name})
+                   : package::PlainUrl(delivery_.base, file.path);
+    if (!url) {
+      outcome_.log.push_back({LogLevel::kError, "download address: " + url.error().message});
+      download.urls.clear();
+      download.http = false;
+      return;
+    }
+    download.urls.push_back(std::move(*url));
+  }
+}
+
+void Exchange::ReplyTo(const Arrival& arrival, core::Reply reply) {
+  const Connection* connection = connections_.Find(arrival.device);
+  if (connection == nullptr) {
+    return;
+  }
+  if (!reply.id && reply.code == core::ReplyCode::kOk) {
+    return;
+  }
+  reply.to = std::string(dialect::UplinkName(arrival.kind));
+  auto encoded = arrival.dialect->encode(
+      arrival.device, reply, {static_cast<std::size_t>(connection->max_bytes), now_.wall});
+  if (!encoded) {
+    return;
+  }
+  Message message;
+  message.lane = Lane::kAnswer;
+  message.device = arrival.device;
+  message.connection = connection->generation;
+  message.topic = std::move(encoded->topic);
+  message.payload = std::move(encoded->payload);
+  message.qos = encoded->qos;
+  outcome_.messages.push_back(std::move(message));
+}
+
+// What was said in this connection, so that what is owed is said once.
+void Exchange::Remember(const core::DeviceKey& key, const core::Decision& decision) {
+  const Connection* now = connections_.Find(key);
+  if (now == nullptr ||
+      (now->reported == decision.device.reported_connection &&
+       now->max_bytes == decision.device.max_bytes && now->owed == decision.owed_connection &&
+       now->download == decision.download_connection)) {
+    return;
+  }
+  Connection* next = connections_.Edit(key);
+  next->reported = decision.device.reported_connection;
+  next->max_bytes = decision.device.max_bytes;
+  next->owed = decision.owed_connection;
+  next->download = decision.download_connection;
+}
+
+// The end of every task is a line in the broker's log, so that a remote syslog keeps what a
+// database can lose.
+void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision) {
+  for (const core::Task& task : decision.tasks) {
+    if (!IsEnded(task)) {
+      continue;
+    }
+    const bool now = std::ranges::any_of(decision.log, [&](const core::LogEntry& entry) {
+      return entry.task == task.name && entry.new_state == core::Name(task.state);
+    });
+    if (now) {
+      outcome_.log.push_back(
+          {LogLevel::kNotice, "audit task " + task.name + " of plan '" +
+                                  (task.plan != nullptr ? task.plan->name : std::string()) +
+                                  "', device " + key.product + '/' + key.device + ": " +
+                                  std::string(core::Name(task.state)) + " (" +
+                                  std::string(core::Name(task.reason)) + ")" +
+                                  (task.detail.empty() ? "" : ": " + task.detail)});
+    }
+  }
+}
+
+store::Status Exchange::FlushSeen(std::size_t limit) {
+  std::vector<core::Device> devices;
+  for (const auto& [id, device] : seen_) {
+    if (devices.size() == limit) {
+      break;
+    }
+    devices.push_back(device);
+  }
+  if (devices.empty()) {
+    return {};
+  }
+  if (auto status = store_->SaveSeen(devices); !status) {
+    return status;
+  }
+  written_seen_ = std::move(devices);
+  return {};
+}
+
+void Exchange::Committed() {
+  for (const core::Device& device : written_seen_) {
+    const auto found = seen_.find(device.id);
+    if (found != seen_.end() && found->second.seen == device.seen) {
+      seen_.erase(found);
+    }
+  }
+  written_seen_.clear();
+  connections_.Keep();
+  outcome_ = {};
+}
+
+}  // namespace ota::engine

@@ -1,0 +1,147 @@
+// One event of one device, from the bytes that came in to the bytes that go out: Decode, Load,
+// Decide, Save, Send. Every event goes the same way (Exchange::Apply); what is decided is core's
+// alone. Engine thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/decide.h"
+#include "core/model.h"
+#include "dialect/dialect.h"
+#include "engine/connections.h"
+#include "engine/inbox.h"
+#include "engine/outbox.h"
+#include "package/address.h"
+#include "store/store.h"
+
+namespace ota::engine {
+
+// Blocks that were granted: a worker reads and sends them once the grant is committed, and `after`
+// behind them.
+struct BlockJob {
+  core::BlockGrant grant;
+  Message envelope;  // addressee; topic and payload are made for each block
+  const dialect::Dialect* dialect = nullptr;
+  std::vector<Message> after;
+  std::optional<std::string> id;  // of the request, for the reply when reading fails
+  std::string task;
+};
+
+// What one transaction leaves to be done once it is committed. NOTHING IN HERE LEAVES THE ENGINE
+// BEFORE THE COMMIT.
+struct Outcome {
+  std::vector<Message> messages;
+  std::vector<LogLine> log;
+  std::vector<BlockJob> blocks;
+};
+
+// Where devices fetch files.
+struct Delivery {
+  std::string base;  // of download addresses; empty: files come over MQTT alone
+  const package::AddressKey* key =
+      nullptr;  // null: another web server serves `base`, addresses are unsigned
+  core::seconds lifetime{86400};
+};
+
+// An arrival after Decode.
+struct Decoded {
+  const Arrival* arrival = nullptr;
+  tl::expected<core::Uplink, dialect::DecodeError> uplink;
+};
+
+// Decodes the arrivals of a batch and merges neighbouring progress reports of one device that
+// differ in nothing but the percentage: the newer percent and the older place in the order stay.
+// Pure.
+std::vector<Decoded> Decode(const std::vector<Arrival>& arrivals);
+
+class Exchange {
+ public:
+  Exchange(Connections& connections, Delivery delivery)
+      : connections_(connections), delivery_(std::move(delivery)) {}
+
+  // What the next calls work on: an open transaction and its time.
+  void Begin(store::Store& store, std::shared_ptr<const store::Catalogue> catalogue, core::Now now);
+  const store::Catalogue& catalogue() const { return *catalogue_; }
+  void SetOutboxFull(bool full) { outbox_full_ = full; }
+  void SetKey(const package::AddressKey* key) { delivery_.key = key; }
+
+  // Runs `event` under a savepoint: rows that the database refuses (kConflict) are rolled back
+  // alone and logged, and that is no failure; anything else is the transaction's failure.
+  store::Status Try(const core::DeviceKey& key, const std::function<store::Status()>& event);
+
+  // Each handles one event inside the open transaction and adds to outcome(). On failure the caller
+  // rolls the event's savepoint and its part of the outcome back; see store.h for the codes.
+  store::Status Uplink(const Decoded& decoded);
+  // Offers what the device may get now, if it is connected.
+  store::Status Next(const core::DeviceKey& key);
+  store::Status Deadline(const core::DeviceKey& key);
+  // Ends the device's live tasks of `plan` (of any plan when it is empty); queued ones alone with
+  // `queued_only`. Gives how many.
+  core::Result<int> Cancel(const core::DeviceKey& key, const std::string& plan, core::Reason reason,
+                           const std::string& detail, bool queued_only);
+  // Makes the device's task of `plan` if it matches, and offers it.
+  store::Status Join(const core::DeviceKey& key, const std::shared_ptr<const core::Plan>& plan);
+  // The device's download server traffic shows that it is at work.
+  store::Status Sign(const core::DeviceKey& key, std::int64_t file);
+
+  Outcome& outcome() { return outcome_; }
+  // The transaction was rolled back: nothing of it is sent.
+  void Undone();
+
+  // Seen times, batteries and the like of devices that changed in nothing else: written with the
+  // next change of the device, at the latest by FlushSeen(), at most `limit` devices a call.
+  store::Status FlushSeen(std::size_t limit);
+  std::size_t unwritten_seen() const { return seen_.size(); }
+
+  // The transaction was committed and outcome() handed on.
+  void Committed();
+
+ private:
+  // Sizes of outcome() and of the connections' undo list, to go back to when an event fails.
+  struct Mark {
+    std::size_t messages, log, blocks, undo;
+  };
+  Mark mark() const;
+  void UndoTo(const Mark& mark);
+
+  struct Loaded {
+    const store::ProductEntry* product = nullptr;
+    store::KnownDevice known;
+    core::Snapshot snapshot;
+  };
+
+  core::Result<Loaded> Load(const store::ProductEntry& product, const core::DeviceKey& key);
+  store::Status LoadNamed(Loaded& loaded, const std::string& task);
+  store::Status LoadProspects(Loaded& loaded, const core::VersionReport& report);
+  std::optional<core::Reply> Refuse(const store::ProductEntry* product, const Loaded& loaded,
+                                    const core::Uplink& uplink);
+  core::Result<bool> MayRegister(const store::ProductEntry& product);
+  store::Status Apply(Loaded& loaded, core::Decision decision, Lane lane,
+                      const core::Uplink* uplink, int depth = 0);
+  void AddUrls(core::Download& download, std::int64_t device);
+  void ReplyTo(const Arrival& arrival, core::Reply reply);
+  void Remember(const core::DeviceKey& key, const core::Decision& decision);
+  void Audit(const core::DeviceKey& key, const core::Decision& decision);
+
+  Connections& connections_;
+  Delivery delivery_;
+  store::Store* store_ = nullptr;
+  std::shared_ptr<const store::Catalogue> catalogue_;
+  core::Now now_{};
+  bool outbox_full_ = false;
+  Outcome outcome_;
+  std::unordered_map<std::int64_t, core::Device> seen_;
+  std::vector<core::Device> written_seen_;                // by the open transaction
+  std::unordered_map<std::string, std::int64_t> counts_;  // registered devices by product
+  core::Instant registrations_second_{};
+  int registrations_ = 0;
+};
+
+}  // namespace ota::engine

@@ -1,0 +1,94 @@
+// What people want of plans, and what becomes of it: brings plan_state in line with `plan.wanted`,
+// and carries what follows from that to the devices, in slices, so that a plan for 100,000 devices
+// holds up nobody. Also acts on the journal of the admin tables and on requests. Engine thread
+// only, inside an open transaction.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/model.h"
+#include "engine/connections.h"
+#include "engine/exchange.h"
+#include "engine/timeline.h"
+#include "store/store.h"
+
+namespace ota::engine {
+
+class Plans {
+ public:
+  Plans(Exchange& exchange, Connections& connections)
+      : exchange_(exchange), connections_(connections) {}
+
+  // Changes of the admin tables. `again` says that there are more: call in the next transaction.
+  struct Changed {
+    bool catalogue = false;  // load it again
+    bool files = false;      // package files may be others
+    bool again = false;
+  };
+  core::Result<Changed> ReadJournal(store::Store& store);
+
+  // Compares every plan of the catalogue with its state and does what is missing: activates,
+  // pauses, resumes, cancels, ends. The catalogue is out of date afterwards if this gives true.
+  core::Result<bool> Reconcile(store::Store& store, core::Now now);
+
+  // Answers what people have asked for. `timeline` is told when an operator trusts the clock. Gives
+  // true when the catalogue is out of date.
+  core::Result<bool> AnswerRequests(store::Store& store, core::Now now, Timeline& timeline);
+
+  // Offers what is possible now to the connected devices of `product` (all products when empty).
+  void Wake(const std::string& product);
+
+  // Works on one slice of what is to be done for the devices.
+  store::Status Work(store::Store& store, core::Now now);
+  bool busy() const { return !jobs_.empty(); }
+
+  // When the next plan ends by its date.
+  std::optional<core::Instant> NextEnd(core::Now now) const;
+
+  // The transaction was committed, or was not: then what was done is done again.
+  void Committed();
+  void Undone();
+
+ private:
+  enum class JobKind {
+    kScan,    // matches the registered devices with a plan; the cursor is stored
+    kCancel,  // ends the live tasks of a plan
+    kEnd,     // ends the queued tasks of a plan
+    kWake,    // offers
+    kMatch,   // matches single devices with the plans of their product, and offers
+  };
+  struct Job {
+    JobKind kind = JobKind::kWake;
+    std::string plan;
+    std::int64_t cursor = 0;
+    std::shared_ptr<const std::vector<core::DeviceKey>> devices;  // of kWake and kMatch
+    std::size_t at = 0;
+    bool done = false;
+  };
+
+  void Add(Job job);
+  store::Status Scan(store::Store& store, Job& job);
+  store::Status CancelSlice(store::Store& store, Job& job);
+  store::Status Devices(store::Store& store, Job& job);
+  core::Result<bool> Follow(store::Store& store, const store::PlanEntry& entry, core::Now now);
+  void Audit(const std::string& plan, const std::string& what);
+  core::Result<std::pair<store::RequestState, std::string>> Act(store::Store& store,
+                                                                const store::Request& request,
+                                                                core::Now now, Timeline& timeline);
+
+  Exchange& exchange_;
+  Connections& connections_;
+  std::deque<Job> jobs_;
+  std::optional<Job> worked_;  // the front job as it is when the transaction is committed
+  std::vector<Job> added_;     // jobs of the open transaction
+  std::int64_t journal_ = -1;  // last row acted on; -1: not known yet
+};
+
+}  // namespace ota::engine

@@ -1,0 +1,124 @@
+// The connection of the store: see connection.h.
+#include "store/connection.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "store/statements.h"
+
+namespace ota::store {
+namespace {
+
+// SQLite asks this while another process holds the lock it needs; 0 gives up. `round` counts from
+// 0.
+int OnBusy(void* context, int round) {
+  constexpr std::array<int, 5> kPauses = {1, 2, 5, 10, 20};
+  Store::Impl& impl = *static_cast<Store::Impl*>(context);
+  if (round == 0) {
+    impl.waited = core::Duration(0);
+  }
+  if (!impl.waits || (impl.options.wait && !impl.options.wait(impl.waited))) {
+    return 0;
+  }
+  const auto index = std::min<std::size_t>(static_cast<std::size_t>(round), kPauses.size() - 1);
+  const core::Duration pause(kPauses.at(index));
+  ::usleep(static_cast<useconds_t>(pause.count() * 1000));
+  impl.waited += pause;
+  return 1;
+}
+
+}  // namespace
+
+core::ErrorCode CodeOf(int sqlite_code) {
+  switch (sqlite_code & 0xFF) {
+    case SQLITE_CONSTRAINT:
+      return core::ErrorCode::kConflict;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_PROTOCOL:
+    case SQLITE_NOMEM:
+    case SQLITE_INTERRUPT:
+      return core::ErrorCode::kUnavailable;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return core::ErrorCode::kCorruption;
+    default:
+      return core::ErrorCode::kInternal;
+  }
+}
+
+core::Error ErrorOf(const std::filesystem::path& path, const SQLite::Exception& exception) {
+  const core::ErrorCode code = CodeOf(exception.getErrorCode());
+  std::string message = "database '" + path.string() + "': " + exception.what();
+  switch (exception.getErrorCode() & 0xFF) {
+    case SQLITE_BUSY:
+      message += "; another program holds its lock (an open transaction in a shell?)";
+      break;
+    case SQLITE_FULL:
+      message += "; free some space on its disk";
+      break;
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      message += "; the broker's user must be able to write the file and its directory";
+      break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      message +=
+          "; stop the broker, keep a copy of the file, and put back a backup (otactl restore)";
+      break;
+    default:
+      break;
+  }
+  return {code, std::move(message)};
+}
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) {
+    ::close(fd_);
+  }
+}
+
+Store::Impl::Impl(const std::filesystem::path& file, Options given)
+    : path(file), options(std::move(given)), database(file.string(), SQLite::OPEN_READWRITE) {
+  sqlite3* handle = database.getHandle();
+  sqlite3_extended_result_codes(handle, 1);
+  sqlite3_busy_handler(handle, OnBusy, this);
+}
+
+Query Store::Impl::Ask(const char* text) {
+  auto found = statements.find(text);
+  if (found == statements.end()) {
+    found = statements.try_emplace(text, database, text).first;
+  }
+  return Query(found->second);
+}
+
+Status Store::Impl::InTransaction() const {
+  if (!open) {
+    return core::Fail(core::ErrorCode::kInternal,
+                      "database '" + path.string() + "': written outside a transaction");
+  }
+  if (sqlite3_get_autocommit(database.getHandle()) != 0) {
+    return core::Fail(core::ErrorCode::kUnavailable,
+                      "database '" + path.string() +
+                          "': SQLite has rolled the transaction back after an earlier error");
+  }
+  return {};
+}
+
+void Store::Impl::Write() {
+  if (!wrote) {
+    Ask(sql::kSetWriting).Run();
+    wrote = true;
+  }
+}
+
+}  // namespace ota::store

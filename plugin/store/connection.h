@@ -1,0 +1,156 @@
+// Inside of the store: the connection, its prepared statements, and how SQLite's errors become
+// ours. Included by the store's own sources only. Exceptions of SQLiteCpp end here.
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
+#include <SQLiteCpp/Statement.h>
+#include <sqlite3.h>
+
+#include "core/result.h"
+#include "store/store.h"
+
+namespace ota::store {
+
+// SQLite's result codes by what the caller can do about them (store.h lists that).
+core::ErrorCode CodeOf(int sqlite_code);
+core::Error ErrorOf(const std::filesystem::path& path, const SQLite::Exception& exception);
+
+// A file descriptor, closed at the end.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor();
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// One run of a prepared statement. It is reset at the end: a statement left open would keep its
+// read transaction open, and the write-ahead log growing.
+class Query {
+ public:
+  explicit Query(SQLite::Statement& statement) : statement_(statement) {}
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
+  ~Query() { statement_.tryReset(); }
+
+  // Binds to ?1, ?2 ... in order.
+  template <typename... Values>
+  Query& Bind(const Values&... values) {
+    int index = 0;
+    (BindOne(++index, values), ...);
+    return *this;
+  }
+  bool Next() { return statement_.executeStep(); }
+  int Run() { return statement_.exec(); }  // rows changed
+
+  bool Null(int column) const { return statement_.isColumnNull(column); }
+  std::int64_t Int(int column) const { return statement_.getColumn(column).getInt64(); }
+  int Small(int column) const { return statement_.getColumn(column).getInt(); }
+  bool Flag(int column) const { return Int(column) != 0; }
+  std::string Text(int column) const { return statement_.getColumn(column).getString(); }
+  core::Instant Time(int column) const { return core::Instant(core::Duration(Int(column))); }
+  std::chrono::seconds Seconds(int column) const { return std::chrono::seconds(Int(column)); }
+  std::optional<std::int64_t> MaybeInt(int column) const {
+    return Null(column) ? std::nullopt : std::optional<std::int64_t>(Int(column));
+  }
+  std::optional<int> MaybeSmall(int column) const {
+    return Null(column) ? std::nullopt : std::optional<int>(Small(column));
+  }
+  std::optional<core::Instant> MaybeTime(int column) const {
+    return Null(column) ? std::nullopt : std::optional<core::Instant>(Time(column));
+  }
+
+ private:
+  void BindOne(int index, std::int64_t value) { statement_.bind(index, value); }
+  void BindOne(int index, int value) { statement_.bind(index, value); }
+  void BindOne(int index, bool value) { statement_.bind(index, value ? 1 : 0); }
+  void BindOne(int index, std::string_view value) { statement_.bind(index, std::string(value)); }
+  void BindOne(int index, core::Instant value) {
+    BindOne(index, std::int64_t{value.time_since_epoch().count()});
+  }
+  void BindOne(int index, std::chrono::seconds value) {
+    BindOne(index, std::int64_t{value.count()});
+  }
+  void BindOne(int index, core::Duration value) { BindOne(index, std::int64_t{value.count()}); }
+  template <typename T>
+  void BindOne(int index, const std::optional<T>& value) {
+    if (value) {
+      BindOne(index, *value);
+    } else {
+      statement_.bind(index);
+    }
+  }
+
+  SQLite::Statement& statement_;
+};
+
+// Names of the store's own enumerations, as stored. Never rename one.
+std::string_view Name(PlanPhase value);
+std::string_view Name(FileState value);
+std::optional<PlanPhase> PlanPhaseFrom(std::string_view name);
+std::optional<FileState> FileStateFrom(std::string_view name);
+
+struct Store::Impl {
+  Impl(const std::filesystem::path& file, Options given);
+
+  std::filesystem::path path;
+  Options options;
+  Opening opening;
+  SQLite::Database database;
+  std::unordered_map<const char*, SQLite::Statement> statements;  // by the address in statements.h
+  Descriptor marker;
+  std::uint64_t device = 0;  // of the file, as stat() gave it at the opening
+  std::uint64_t inode = 0;
+  std::string database_id;
+  std::int64_t commit_no = 0;
+  bool open = false;   // a transaction of Begin()
+  bool wrote = false;  // ... that has written
+  bool waits = true;   // false: locks of others end a statement at once
+  core::Duration waited{0};
+
+  // The prepared statement of one of statements.h.
+  Query Ask(const char* text);
+  // Before the first write of a transaction: tells the guards.
+  void Write();
+  // Runs `body`, which gives a Result, and turns what SQLite throws into an Error.
+  template <typename Body>
+  auto Run(Body&& body) -> decltype(body()) {
+    try {
+      return body();
+    } catch (const SQLite::Exception& exception) {
+      return tl::unexpected(ErrorOf(path, exception));
+    } catch (const std::exception& exception) {
+      return core::Fail(core::ErrorCode::kInternal,
+                        "database '" + path.string() + "': " + exception.what());
+    }
+  }
+  // The same for what writes: only inside a transaction that SQLite has not ended by itself.
+  template <typename Body>
+  auto RunWrite(Body&& body) -> decltype(body()) {
+    if (Status ready = InTransaction(); !ready) {
+      return tl::unexpected(ready.error());
+    }
+    return Run(std::forward<Body>(body));
+  }
+  Status InTransaction() const;
+  void WriteMarker();
+};
+
+}  // namespace ota::store

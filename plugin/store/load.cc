@@ -1,0 +1,510 @@
+// Rows -> values: the catalogue, devices, tasks, package files. See store.h. Engine thread.
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+#include "core/names.h"
+#include "store/connection.h"
+#include "store/statements.h"
+
+namespace ota::store {
+namespace {
+
+// What a plan without a row in plan_state has: after all others, since nothing is offered yet.
+constexpr std::int64_t kNoOrder = std::numeric_limits<std::int64_t>::max();
+
+// A stored name that is none of the enumeration's.
+tl::unexpected<core::Error> Unknown(std::string_view what, const std::string& value) {
+  return core::Fail(core::ErrorCode::kCorruption, "the database holds an unknown " +
+                                                      std::string(what) + ": '" + value +
+                                                      "'; put back a backup (otactl restore)");
+}
+
+std::string_view FileName(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+// One row of kPackageFiles into its file set.
+void AddFile(core::Package& package, const Query& row) {
+  const std::string source = row.Text(0);
+  if (package.sets.empty() || package.sets.back().source != source) {
+    package.sets.push_back({source, {}, true, {}});
+  }
+  core::FileSet& set = package.sets.back();
+  core::File file;
+  file.path = row.Text(1);
+  file.name = FileName(file.path);
+  const std::string expected = row.Text(2);
+  const bool known = !row.Null(3) && row.Text(4) == file.path;
+  const std::string state = known ? row.Text(5) : "hashing";
+  if (known) {
+    file.id = row.Int(3);
+    file.bytes = row.Int(7);
+    file.sha256 = row.Text(8);
+    file.md5 = row.Text(9);
+  }
+  std::string problem;
+  if (state == "hashing") {
+    problem = "is being hashed";
+  } else if (state == "refused") {
+    problem = row.Text(6);
+  } else if (!expected.empty() && expected != file.sha256) {
+    problem = "its SHA-256 is not the expected one";
+  }
+  if (!problem.empty() && set.ready) {
+    set.ready = false;
+    set.problem = "file '" + file.path + "': " + problem;
+  }
+  set.files.push_back(std::move(file));
+}
+
+core::Result<std::optional<core::Package>> LoadPackage(Store::Impl& impl,
+                                                       const std::string& product,
+                                                       const std::string& name) {
+  core::Package package;
+  {
+    Query row = impl.Ask(sql::kPackage);
+    if (!row.Bind(product, name).Next()) {
+      return std::nullopt;
+    }
+    const std::optional<core::PackageKind> kind = core::PackageKindFrom(row.Text(1));
+    if (!kind) {
+      return Unknown("package kind", row.Text(1));
+    }
+    package.name = name;
+    package.component = row.Text(0);
+    package.kind = *kind;
+    package.version = row.Text(2);
+  }
+  Query files = impl.Ask(sql::kPackageFiles);
+  for (files.Bind(product, name); files.Next();) {
+    AddFile(package, files);
+  }
+  return package;
+}
+
+core::Result<core::PlanComponent> LoadPlanComponent(Store::Impl& impl, const core::Plan& plan,
+                                                    core::PlanComponent component,
+                                                    const std::string& full,
+                                                    const std::string& delta) {
+  for (const auto& [name, package] :
+       {std::pair{&full, &component.full}, std::pair{&delta, &component.delta}}) {
+    if (name->empty()) {
+      continue;
+    }
+    core::Result<std::optional<core::Package>> loaded = LoadPackage(impl, plan.product, *name);
+    if (!loaded) {
+      return tl::unexpected(loaded.error());
+    }
+    *package = std::move(*loaded);
+    if (*package) {
+      component.target = (*package)->version;
+    }
+  }
+  Query sources = impl.Ask(sql::kPlanSources);
+  for (sources.Bind(plan.name, component.name); sources.Next();) {
+    component.sources.push_back(sources.Text(0));
+  }
+  return component;
+}
+
+// What hangs on a plan: components with their packages, texts, tags.
+Status LoadPlanRows(Store::Impl& impl, core::Plan& plan) {
+  {
+    Query rows = impl.Ask(sql::kPlanComponents);
+    for (rows.Bind(plan.name, plan.product); rows.Next();) {
+      core::PlanComponent component;
+      component.name = rows.Text(0);
+      const std::optional<core::ComponentType> type = core::ComponentTypeFrom(rows.Text(1));
+      if (!type) {
+        return Unknown("component type", rows.Text(1));
+      }
+      component.type = *type;
+      component.boot = rows.Flag(2);
+      core::Result<core::PlanComponent> whole =
+          LoadPlanComponent(impl, plan, std::move(component), rows.Text(3), rows.Text(4));
+      if (!whole) {
+        return tl::unexpected(whole.error());
+      }
+      plan.components.push_back(std::move(*whole));
+    }
+  }
+  Query texts = impl.Ask(sql::kPlanTexts);
+  for (texts.Bind(plan.name); texts.Next();) {
+    plan.texts.emplace(texts.Text(0), texts.Text(1));
+  }
+  Query tags = impl.Ask(sql::kPlanTags);
+  for (tags.Bind(plan.name); tags.Next();) {
+    plan.tags.emplace(tags.Text(0), tags.Text(1));
+  }
+  return {};
+}
+
+// One row of kPlans.
+core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query& row) {
+  core::Plan plan;
+  plan.name = row.Text(0);
+  plan.product = row.Text(1);
+  const std::optional<core::Wanted> wanted = core::WantedFrom(row.Text(2));
+  const std::optional<core::Scope> scope = core::ScopeFrom(row.Text(3));
+  const std::optional<core::Mode> mode = core::ModeFrom(row.Text(4));
+  if (!wanted || !scope || !mode) {
+    return Unknown("value of wanted, scope or mode in plan", plan.name);
+  }
+  plan.wanted = *wanted;
+  plan.scope = *scope;
+  plan.mode = *mode;
+  plan.priority = row.Small(5);
+  plan.end = row.MaybeTime(6);
+  plan.conditions = {row.MaybeSmall(7), row.MaybeSmall(8), row.MaybeInt(9)};
+  plan.timeouts = {row.Seconds(10), row.Seconds(11), row.Seconds(12), row.Seconds(13),
+                   row.Seconds(14)};
+  plan.retry = {row.Small(15), row.Seconds(16)};
+  plan.order = kNoOrder;
+  std::optional<PlanState> state;
+  if (!row.Null(17)) {
+    const std::optional<PlanPhase> phase = PlanPhaseFrom(row.Text(17));
+    if (!phase) {
+      return Unknown("plan state", row.Text(17));
+    }
+    state = PlanState{plan.name,    *phase,      row.Text(18), row.Int(19),
+                      row.Time(20), row.Int(21), row.Flag(22), row.MaybeTime(23)};
+    plan.order = state->order;
+    plan.held = *phase == PlanPhase::kHeld;
+    if (plan.held) {
+      plan.held_reason = state->reason;
+    }
+  }
+  return std::pair{std::move(plan), std::move(state)};
+}
+
+bool InForce(const PlanEntry& entry) {
+  const core::Wanted wanted = entry.plan->wanted;
+  return (wanted == core::Wanted::kActive || wanted == core::Wanted::kPaused) &&
+         (!entry.state ||
+          (entry.state->phase != PlanPhase::kEnded && entry.state->phase != PlanPhase::kCanceled));
+}
+
+bool Before(const core::Plan& left, const core::Plan& right) {
+  return std::tuple(-left.priority, left.order, std::string_view(left.name)) <
+         std::tuple(-right.priority, right.order, std::string_view(right.name));
+}
+
+Status LoadProducts(Store::Impl& impl, Catalogue& catalogue) {
+  Query rows = impl.Ask(sql::kProducts);
+  while (rows.Next()) {
+    ProductEntry entry;
+    entry.product = {rows.Text(0), rows.Flag(2), rows.Flag(3), rows.Flag(5), rows.Flag(4)};
+    entry.dialect = rows.Text(1);
+    entry.max_devices = rows.Int(6);
+    entry.public_key = rows.Text(7);
+    catalogue.products.emplace(entry.product.name, std::move(entry));
+  }
+  Query components = impl.Ask(sql::kComponents);
+  while (components.Next()) {
+    const std::optional<core::ComponentType> type = core::ComponentTypeFrom(components.Text(2));
+    if (!type) {
+      return Unknown("component type", components.Text(2));
+    }
+    const auto product = catalogue.products.find(components.Text(0));
+    if (product != catalogue.products.end()) {
+      product->second.components[components.Text(1)] = {*type, components.Flag(3)};
+    }
+  }
+  return {};
+}
+
+// The guards admit numbers within bounds only; what is not one keeps its default.
+void LoadSettings(Store::Impl& impl, Settings& settings) {
+  Query rows = impl.Ask(sql::kSettings);
+  while (rows.Next()) {
+    const std::string name = rows.Text(0);
+    const std::string value = rows.Text(1);
+    std::int64_t number = 0;
+    if (std::from_chars(value.data(), value.data() + value.size(), number).ec != std::errc()) {
+      continue;
+    }
+    if (name == "log_days") {
+      settings.log_days = static_cast<int>(number);
+    } else if (name == "download_bytes_per_second") {
+      settings.download_bytes_per_second = number;
+    } else if (name == "download_connections") {
+      settings.download_connections = static_cast<int>(number);
+    }
+  }
+}
+
+Status LoadPlans(Store::Impl& impl, Catalogue& catalogue) {
+  {
+    Query rows = impl.Ask(sql::kPlans);
+    while (rows.Next()) {
+      core::Result<std::pair<core::Plan, std::optional<PlanState>>> row = PlanOf(rows);
+      if (!row) {
+        return tl::unexpected(row.error());
+      }
+      auto& [plan, state] = *row;
+      if (Status whole = LoadPlanRows(impl, plan); !whole) {
+        return whole;
+      }
+      std::string name = plan.name;
+      catalogue.plans.emplace(
+          std::move(name),
+          PlanEntry{std::make_shared<const core::Plan>(std::move(plan)), std::move(state)});
+    }
+  }
+  for (const auto& [name, entry] : catalogue.plans) {
+    const auto product = catalogue.products.find(entry.plan->product);
+    if (product != catalogue.products.end() && InForce(entry)) {
+      product->second.in_force.push_back(entry.plan);
+    }
+  }
+  for (auto& [name, product] : catalogue.products) {
+    std::sort(product.in_force.begin(), product.in_force.end(),
+              [](const auto& left, const auto& right) { return Before(*left, *right); });
+  }
+  return {};
+}
+
+core::Result<core::TaskComponent> ComponentOf(const Query& row) {
+  core::TaskComponent component;
+  const std::optional<core::ComponentState> state = core::ComponentStateFrom(row.Text(1));
+  const std::optional<core::PackageKind> package = core::PackageKindFrom(row.Text(4));
+  const std::string progress = row.Text(7);
+  component.progress = core::ProgressStateFrom(progress);
+  if (!state || !package || (!progress.empty() && !component.progress)) {
+    return Unknown("state of task component", row.Text(0));
+  }
+  component.name = row.Text(0);
+  component.state = *state;
+  component.source = row.Text(2);
+  component.target = row.Text(3);
+  component.package = *package;
+  component.attempt = row.Small(5);
+  component.percent = row.Small(6);
+  component.installing = row.Flag(8);
+  component.boot_id = row.Text(9);
+  return component;
+}
+
+// One row of the task statements, with its components.
+core::Result<core::Task> TaskOf(Store::Impl& impl, const Query& row, const Catalogue& catalogue) {
+  core::Task task;
+  task.id = row.Int(0);
+  task.name = row.Text(1);
+  task.plan = catalogue.FindPlan(row.Text(2));
+  const std::optional<core::TaskState> state = core::TaskStateFrom(row.Text(3));
+  const std::string reason_name = row.Text(4);
+  const std::optional<core::Reason> reason =
+      reason_name.empty() ? core::Reason::kNone : core::ReasonFrom(reason_name);
+  if (!state || !reason) {
+    return Unknown("state or reason of task", task.name);
+  }
+  task.state = *state;
+  task.reason = *reason;
+  task.detail = row.Text(5);
+  task.code = row.Small(6);
+  task.owes_cancel = row.Flag(7);
+  task.offers = row.Small(8);
+  task.retries = row.Small(9);
+  task.deadline = row.MaybeTime(10);
+  task.created = row.Time(11);
+  task.offered = row.Time(12);
+  task.ended = row.Time(13);
+  task.listed_white = row.Flag(14);
+  task.listed_black = row.Flag(15);
+  Query components = impl.Ask(sql::kTaskComponents);
+  for (components.Bind(task.id); components.Next();) {
+    core::Result<core::TaskComponent> component = ComponentOf(components);
+    if (!component) {
+      return tl::unexpected(component.error());
+    }
+    task.components.push_back(std::move(*component));
+  }
+  return task;
+}
+
+bool TaskBefore(const core::Task& left, const core::Task& right) {
+  if (left.plan && right.plan && left.plan != right.plan) {
+    return Before(*left.plan, *right.plan);
+  }
+  return std::tuple(!left.plan, left.id) < std::tuple(!right.plan, right.id);
+}
+
+// One row of kAllFiles.
+core::Result<PackageFile> FileOf(const Query& row) {
+  PackageFile file;
+  file.product = row.Text(0);
+  file.package = row.Text(1);
+  file.source = row.Text(2);
+  file.seq = row.Small(3);
+  file.path = row.Text(4);
+  file.expected = row.Text(5);
+  if (row.Null(6) || row.Text(7) != file.path) {
+    return file;
+  }
+  const std::optional<FileState> state = FileStateFrom(row.Text(8));
+  if (!state) {
+    return Unknown("file state", row.Text(8));
+  }
+  file.id = row.Int(6);
+  file.state = *state;
+  file.problem = row.Text(9);
+  file.bytes = row.Int(10);
+  file.sha256 = row.Text(11);
+  file.md5 = row.Text(12);
+  file.inode = row.Int(13);
+  file.mtime_ns = row.Int(14);
+  file.ctime_ns = row.Int(15);
+  file.checked = row.Time(16);
+  return file;
+}
+
+}  // namespace
+
+const ProductEntry* Catalogue::FindProduct(std::string_view name) const {
+  const auto found = products.find(name);
+  return found == products.end() ? nullptr : &found->second;
+}
+
+std::shared_ptr<const core::Plan> Catalogue::FindPlan(std::string_view name) const {
+  const auto found = plans.find(name);
+  return found == plans.end() ? nullptr : found->second.plan;
+}
+
+core::Result<std::shared_ptr<const Catalogue>> Store::LoadCatalogue() {
+  return impl_->Run([&]() -> core::Result<std::shared_ptr<const Catalogue>> {
+    // One read transaction, so that all parts are of one moment.
+    const bool reads = sqlite3_get_autocommit(impl_->database.getHandle()) != 0;
+    if (reads) {
+      impl_->Ask(sql::kBeginRead).Run();
+    }
+    auto catalogue = std::make_shared<Catalogue>();
+    Status loaded = impl_->Run([&] { return LoadProducts(*impl_, *catalogue); });
+    if (loaded) {
+      loaded = impl_->Run([&]() -> Status {
+        LoadSettings(*impl_, catalogue->settings);
+        return LoadPlans(*impl_, *catalogue);
+      });
+    }
+    if (reads) {
+      impl_->Ask(sql::kRollback).Run();
+    }
+    if (!loaded) {
+      return tl::unexpected(loaded.error());
+    }
+    return catalogue;
+  });
+}
+
+core::Result<KnownDevice> Store::LoadDevice(const core::DeviceKey& key) {
+  return impl_->Run([&]() -> core::Result<KnownDevice> {
+    KnownDevice known;
+    known.device.key = key;
+    if (Query row = impl_->Ask(sql::kDeviceRow); row.Bind(key.product, key.device).Next()) {
+      known.configured = true;
+      known.device.disabled = row.Flag(0);
+      known.retired = row.Flag(1);
+    }
+    core::Device& device = known.device;
+    if (Query row = impl_->Ask(sql::kDevice); row.Bind(key.product, key.device).Next()) {
+      device.id = row.Int(0);
+      device.boot_id = row.Text(1);
+      device.battery = row.MaybeSmall(2);
+      device.signal = row.MaybeSmall(3);
+      device.free_bytes = row.MaybeInt(4);
+      device.lang = row.Text(5);
+      device.max_bytes = row.Small(6);
+      device.sleep = row.Seconds(7);
+      device.registered = row.Time(8);
+      device.seen = row.Time(9);
+      device.reported = row.Time(10);
+    } else {
+      return known;
+    }
+    Query versions = impl_->Ask(sql::kVersions);
+    for (versions.Bind(device.id); versions.Next();) {
+      device.installed.push_back(
+          {versions.Text(0), versions.Text(1), versions.Flag(2), versions.Time(3)});
+    }
+    return known;
+  });
+}
+
+core::Result<DeviceTasks> Store::LoadTasks(const core::Device& device, const Catalogue& catalogue) {
+  return impl_->Run([&]() -> core::Result<DeviceTasks> {
+    DeviceTasks tasks;
+    Query rows = impl_->Ask(sql::kLiveTasks);
+    for (rows.Bind(device.id, device.key.device); rows.Next();) {
+      core::Result<core::Task> task = TaskOf(*impl_, rows, catalogue);
+      if (!task) {
+        return tl::unexpected(task.error());
+      }
+      if (task->owes_cancel) {
+        tasks.cancels.push_back(std::move(*task));
+      } else if (task->state == core::TaskState::kQueued) {
+        tasks.queued.push_back(std::move(*task));
+      } else {
+        tasks.open = std::move(*task);
+      }
+    }
+    std::sort(tasks.queued.begin(), tasks.queued.end(), TaskBefore);
+    return tasks;
+  });
+}
+
+core::Result<std::optional<core::Task>> Store::LoadTask(std::string_view name,
+                                                        const core::Device& device,
+                                                        const Catalogue& catalogue) {
+  return impl_->Run([&]() -> core::Result<std::optional<core::Task>> {
+    Query row = impl_->Ask(sql::kNamedTask);
+    if (!row.Bind(device.id, device.key.device, name).Next()) {
+      return std::nullopt;
+    }
+    core::Result<core::Task> task = TaskOf(*impl_, row, catalogue);
+    if (!task) {
+      return tl::unexpected(task.error());
+    }
+    return std::move(*task);
+  });
+}
+
+core::Result<bool> Store::HasTask(std::string_view plan, std::int64_t device_id) {
+  return impl_->Run([&]() -> core::Result<bool> {
+    Query row = impl_->Ask(sql::kHasTask);
+    row.Bind(plan, device_id).Next();
+    return row.Flag(0);
+  });
+}
+
+core::Result<Listed> Store::ListedIn(std::string_view plan, std::string_view device) {
+  return impl_->Run([&]() -> core::Result<Listed> {
+    Query row = impl_->Ask(sql::kListed);
+    row.Bind(plan, device).Next();
+    return Listed{row.Flag(0), row.Flag(1)};
+  });
+}
+
+core::Result<std::int64_t> Store::CountDevices(std::string_view product) {
+  return impl_->Run([&]() -> core::Result<std::int64_t> {
+    Query row = impl_->Ask(sql::kCountDevices);
+    row.Bind(product).Next();
+    return row.Int(0);
+  });
+}
+
+core::Result<std::vector<PackageFile>> Store::PackageFiles() {
+  return impl_->Run([&]() -> core::Result<std::vector<PackageFile>> {
+    std::vector<PackageFile> files;
+    for (Query rows = impl_->Ask(sql::kAllFiles); rows.Next();) {
+      core::Result<PackageFile> file = FileOf(rows);
+      if (!file) {
+        return tl::unexpected(file.error());
+      }
+      files.push_back(std::move(*file));
+    }
+    return files;
+  });
+}
+
+}  // namespace ota::store

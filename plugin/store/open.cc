@@ -1,0 +1,340 @@
+// Opening the database: what the file is, whether it may be used, whether it is the one that this
+// engine wrote last. See store.h and schema/README.md. Engine thread.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+
+#include "store/connection.h"
+#include "store/migrate.h"
+#include "store/statements.h"
+
+namespace ota::store {
+namespace {
+
+constexpr std::size_t kHeaderBytes = 100;  // https://www.sqlite.org/fileformat.html section 1.3
+constexpr std::size_t kUserVersionAt = 60;
+constexpr std::size_t kApplicationIdAt = 68;
+constexpr std::int64_t kCheckedBytes = 8 << 20;  // a file up to this size is checked as a whole
+constexpr std::int64_t kLogBytes = 16 << 20;     // what is kept of the write-ahead log on disk
+constexpr std::size_t kMarkerBytes = 128;
+
+std::string Named(const std::filesystem::path& path) {
+  return "database '" + path.string() + "'";
+}
+
+std::filesystem::path Beside(const std::filesystem::path& path, const char* suffix) {
+  std::filesystem::path beside = path;
+  beside += suffix;
+  return beside;
+}
+
+tl::unexpected<core::Error> SystemError(const std::filesystem::path& path, const char* what,
+                                        const char* remedy) {
+  const int code = errno;
+  return core::Fail(core::ErrorCode::kUnavailable,
+                    Named(path) + ": " + what + ": " + std::strerror(code) + "; " + remedy);
+}
+
+constexpr const char* kPermissions =
+    "the broker's user must be able to write the file and its directory";
+
+// Makes an empty file when there is none, so that its mode is ours. Gives true when it was made.
+core::Result<bool> MakeFile(const std::filesystem::path& path) {
+  const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : ".";
+  struct stat facts = {};
+  if (::stat(directory.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode)) {
+    return core::Fail(core::ErrorCode::kNotFound, Named(path) + ": there is no directory '" +
+                                                      directory.string() +
+                                                      "'; make it, owned by the broker's user");
+  }
+  const bool exists = ::stat(path.c_str(), &facts) == 0;
+  struct stat marker = {};
+  if ((!exists || facts.st_size == 0) && ::stat(Beside(path, ".commit").c_str(), &marker) == 0) {
+    return core::Fail(core::ErrorCode::kNotFound,
+                      Named(path) + ": is missing, and '" +
+                          Beside(path, ".commit").filename().string() +
+                          "' says that there was one; put it back (otactl restore), or remove that "
+                          "file to begin with an empty database");
+  }
+  if (exists) {
+    if (!S_ISREG(facts.st_mode)) {
+      return core::Fail(core::ErrorCode::kUnsupported, Named(path) + ": is not a regular file");
+    }
+    if (::access(path.c_str(), R_OK | W_OK) != 0) {
+      return SystemError(path, "cannot be used", kPermissions);
+    }
+    return false;
+  }
+  const Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+  if (file.get() < 0 || ::fchmod(file.get(), 0640) != 0) {
+    return SystemError(path, "cannot be made", kPermissions);
+  }
+  return true;
+}
+
+std::int64_t BigEndian(const std::array<unsigned char, kHeaderBytes>& bytes, std::size_t at) {
+  return (std::int64_t{bytes.at(at)} << 24) | (std::int64_t{bytes.at(at + 1)} << 16) |
+         (std::int64_t{bytes.at(at + 2)} << 8) | std::int64_t{bytes.at(at + 3)};
+}
+
+Status CheckNumbers(const std::filesystem::path& path, std::int64_t application,
+                    std::int64_t version, bool empty) {
+  if (application != kApplicationId && !(application == 0 && empty)) {
+    return core::Fail(core::ErrorCode::kUnsupported,
+                      Named(path) + ": belongs to another program (application_id " +
+                          std::to_string(application) + ", ours is " +
+                          std::to_string(kApplicationId) + "); give another path");
+  }
+  if (version > SchemaVersion()) {
+    return core::Fail(
+        core::ErrorCode::kUnsupported,
+        Named(path) + ": has schema " + std::to_string(version) + ", this program knows " +
+            std::to_string(SchemaVersion()) +
+            "; install the newer program, or restore the copy made before the change");
+  }
+  return {};
+}
+
+// Reads the header without SQLite, which would write into the file's directory: what is not ours
+// stays untouched. An empty file passes.
+Status CheckHeader(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) {
+    return SystemError(path, "cannot be read", kPermissions);
+  }
+  std::array<unsigned char, kHeaderBytes> bytes{};
+  const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(), 0);
+  if (got == 0) {
+    return {};
+  }
+  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  if (got != static_cast<ssize_t>(bytes.size()) ||
+      std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) {
+    return core::Fail(core::ErrorCode::kCorruption,
+                      Named(path) +
+                          ": is not a SQLite database; put back a backup (otactl "
+                          "restore) or give another path");
+  }
+  const std::int64_t application = BigEndian(bytes, kApplicationIdAt);
+  // 0: not written yet, or still in the write-ahead log only; SQLite tells.
+  return CheckNumbers(path, application == 0 ? kApplicationId : application,
+                      BigEndian(bytes, kUserVersionAt), false);
+}
+
+Status SetUp(Store::Impl& impl) {
+  SQLite::Database& database = impl.database;
+  sqlite3* handle = database.getHandle();
+  // Until the numbers are known nothing may move from the write-ahead log into the file.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  const int version = database.execAndGet("PRAGMA user_version").getInt();
+  const int application = database.execAndGet("PRAGMA application_id").getInt();
+  const bool empty = database.execAndGet("SELECT count(*) = 0 FROM sqlite_schema").getInt() == 1;
+  if (Status known = CheckNumbers(impl.path, application, version, empty); !known) {
+    return known;
+  }
+  impl.opening.created = empty;
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+
+  if (database.execAndGet("PRAGMA journal_mode = WAL").getString() != "wal") {
+    return core::Fail(core::ErrorCode::kUnavailable,
+                      Named(impl.path) +
+                          ": its file system cannot share memory (write-ahead log); "
+                          "put it on a local disk");
+  }
+  database.exec("PRAGMA synchronous = FULL");
+  database.exec("PRAGMA foreign_keys = ON");
+  database.exec("PRAGMA temp_store = MEMORY");
+  database.exec("PRAGMA trusted_schema = OFF");
+  database.exec("PRAGMA journal_size_limit = " + std::to_string(kLogBytes));
+  database.exec("PRAGMA cache_size = -" + std::to_string(impl.options.cache_bytes / 1024));
+
+  const std::int64_t bytes =
+      database.execAndGet("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+          .getInt64();
+  if (!empty && bytes <= kCheckedBytes) {
+    const std::string verdict = database.execAndGet("PRAGMA quick_check(1)").getString();
+    if (verdict != "ok") {
+      return core::Fail(core::ErrorCode::kCorruption,
+                        Named(impl.path) + ": is damaged (" + verdict +
+                            "); stop the broker, keep a copy, and put back a backup (otactl "
+                            "restore)");
+    }
+  }
+  return {};
+}
+
+struct Marker {
+  std::string database_id;
+  std::int64_t commit_no = 0;
+};
+
+std::optional<Marker> ReadMarker(const Descriptor& file) {
+  std::array<char, kMarkerBytes> bytes{};
+  const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size() - 1, 0);
+  if (got <= 0) {
+    return std::nullopt;
+  }
+  std::array<char, 33> id{};
+  Marker marker;
+  if (std::sscanf(bytes.data(), "%32s %" SCNd64, id.data(), &marker.commit_no) != 2) {
+    return std::nullopt;
+  }
+  marker.database_id = id.data();
+  return marker;
+}
+
+// Why the file cannot be taken for the one that this engine wrote last; empty: it is.
+std::string WhyRestored(const Store::Impl& impl, const std::optional<Marker>& marker) {
+  if (impl.opening.created || (!marker && impl.commit_no == 0)) {
+    return {};
+  }
+  const std::string file = "'" + Beside(impl.path, ".commit").filename().string() + "'";
+  if (!marker) {
+    return "the database was restored: " + file + " beside it is missing";
+  }
+  if (marker->database_id != impl.database_id) {
+    return "the database was replaced: " + file + " belongs to another one";
+  }
+  if (impl.commit_no < marker->commit_no) {
+    return "the database was restored: it ends at commit " + std::to_string(impl.commit_no) + ", " +
+           file + " at " + std::to_string(marker->commit_no);
+  }
+  return {};
+}
+
+}  // namespace
+
+void Store::Impl::WriteMarker() {
+  std::array<char, kMarkerBytes> text{};
+  const int length = std::snprintf(text.data(), text.size(), "%s %020" PRId64 "\n",
+                                   database_id.c_str(), commit_no);
+  // A marker that falls behind recognizes less, but is never wrong: the commit stands all the same.
+  [[maybe_unused]] const ssize_t wrote_bytes =
+      ::pwrite(marker.get(), text.data(), static_cast<std::size_t>(length), 0);
+}
+
+namespace {
+
+// Compares with the marker, and holds every plan in force when the file is not the last one.
+Status Recognize(Store& store, Store::Impl& impl, core::Instant wall) {
+  {
+    Query engine = impl.Ask(sql::kLoadEngine);
+    if (!engine.Next()) {
+      return core::Fail(core::ErrorCode::kCorruption,
+                        Named(impl.path) + ": engine_state has no row; put back a backup");
+    }
+    impl.database_id = engine.Text(0);
+    impl.commit_no = engine.Int(1);
+    if (impl.commit_no > 0) {
+      impl.opening.last_commit = engine.Time(2);
+    }
+  }
+  const std::filesystem::path file = Beside(impl.path, ".commit");
+  impl.marker = Descriptor(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+  std::optional<Marker> marker;
+  if (impl.marker.get() >= 0) {
+    marker = ReadMarker(impl.marker);
+  } else if (errno != ENOENT) {
+    return SystemError(file, "cannot be used", kPermissions);
+  }
+  const std::string reason = WhyRestored(impl, marker);
+  if (!reason.empty()) {
+    impl.opening.restored = true;
+    impl.opening.restored_reason = reason;
+    if (Status begun = store.Begin(); !begun) {
+      return begun;
+    }
+    impl.Write();
+    for (Query plans = impl.Ask(sql::kHeldPlans); plans.Next();) {
+      impl.opening.held.push_back(plans.Text(0));
+    }
+    for (const std::string& plan : impl.opening.held) {
+      impl.Ask(sql::kHoldPlan).Bind(plan, reason, wall).Run();
+    }
+    // Another id, so that no other copy of the same origin passes for this one later.
+    Query id = impl.Ask(sql::kSetDatabaseId);
+    if (id.Next()) {
+      impl.database_id = id.Text(0);
+    }
+  }
+  if (impl.marker.get() < 0) {
+    impl.marker = Descriptor(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+    if (impl.marker.get() < 0 || ::fchmod(impl.marker.get(), 0640) != 0) {
+      return SystemError(file, "cannot be made", kPermissions);
+    }
+  }
+  if (!reason.empty()) {
+    return store.Commit(wall);
+  }
+  if (!marker) {
+    impl.WriteMarker();
+    ::fsync(impl.marker.get());  // once: a marker lost in a power cut would hold every plan
+  }
+  return {};
+}
+
+}  // namespace
+
+core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path,
+                                                 core::Instant wall, Options options) {
+  core::Result<bool> made = MakeFile(path);
+  if (!made) {
+    return tl::unexpected(made.error());
+  }
+  if (Status header = CheckHeader(path); !header) {
+    return tl::unexpected(header.error());
+  }
+  std::unique_ptr<Store> store;
+  try {
+    store.reset(new Store(std::make_unique<Impl>(path, std::move(options))));
+    Impl& impl = *store->impl_;
+    if (Status ready = SetUp(impl); !ready) {
+      return tl::unexpected(ready.error());
+    }
+    core::Result<Migration> migration = Migrate(impl.database, path, SchemaSteps());
+    if (!migration) {
+      return tl::unexpected(migration.error());
+    }
+    if (migration->from > 0 && migration->from < SchemaVersion()) {
+      impl.opening.migrated_from = migration->from;
+      impl.opening.backup = migration->backup;
+    }
+    struct stat facts = {};
+    if (::stat(path.c_str(), &facts) != 0) {
+      return SystemError(path, "was taken away", "put it back");
+    }
+    impl.device = std::uint64_t{facts.st_dev};
+    impl.inode = std::uint64_t{facts.st_ino};
+    if (Status recognized = Recognize(*store, impl, wall); !recognized) {
+      store->Rollback();
+      return tl::unexpected(recognized.error());
+    }
+  } catch (const SQLite::Exception& exception) {
+    return tl::unexpected(ErrorOf(path, exception));
+  } catch (const std::exception& exception) {
+    return core::Fail(core::ErrorCode::kInternal, Named(path) + ": " + exception.what());
+  }
+  return store;
+}
+
+bool Store::Replaced() const {
+  struct stat facts = {};
+  if (::stat(impl_->path.c_str(), &facts) != 0) {
+    return errno == ENOENT || errno == ENOTDIR;
+  }
+  return std::uint64_t{facts.st_dev} != impl_->device ||
+         std::uint64_t{facts.st_ino} != impl_->inode;
+}
+
+std::int64_t Store::WalBytes() const {
+  struct stat facts = {};
+  return ::stat(Beside(impl_->path, "-wal").c_str(), &facts) == 0 ? std::int64_t{facts.st_size} : 0;
+}
+
+}  // namespace ota::store

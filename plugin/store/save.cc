@@ -1,0 +1,220 @@
+// Values -> rows: what a decision says, and what workers found about files. See store.h. Engine
+// thread.
+#include <algorithm>
+
+#include "core/names.h"
+#include "store/connection.h"
+#include "store/statements.h"
+
+namespace ota::store {
+namespace {
+
+bool IsOpen(core::TaskState state) {
+  switch (state) {
+    case core::TaskState::kOffered:
+    case core::TaskState::kPostponed:
+    case core::TaskState::kAccepted:
+    case core::TaskState::kDownloading:
+    case core::TaskState::kWaiting:
+    case core::TaskState::kInstalling:
+    case core::TaskState::kRebooting:
+    case core::TaskState::kRetrying:
+      return true;
+    case core::TaskState::kQueued:
+    case core::TaskState::kSucceeded:
+    case core::TaskState::kFailed:
+    case core::TaskState::kRefused:
+    case core::TaskState::kCanceled:
+      return false;
+  }
+  return false;
+}
+
+void InsertDevice(Store::Impl& impl, core::Device& device) {
+  impl.Write();
+  impl.Ask(sql::kInsertDevice)
+      .Bind(device.key.product, device.key.device, device.boot_id, device.battery, device.signal,
+            device.free_bytes, device.lang, device.max_bytes, device.sleep, device.registered,
+            device.seen, device.reported)
+      .Run();
+  device.id = impl.database.getLastInsertRowid();
+}
+
+void UpdateDevice(Store::Impl& impl, const core::Device& device) {
+  impl.Write();
+  impl.Ask(sql::kUpdateDevice)
+      .Bind(device.id, device.boot_id, device.battery, device.signal, device.free_bytes,
+            device.lang, device.max_bytes, device.sleep, device.registered, device.seen,
+            device.reported)
+      .Run();
+}
+
+// device.installed is the whole list: what it lacks is gone.
+void SaveVersions(Store::Impl& impl, const core::Device& device) {
+  impl.Write();
+  std::vector<std::string> gone;
+  {
+    Query rows = impl.Ask(sql::kVersions);
+    for (rows.Bind(device.id); rows.Next();) {
+      std::string component = rows.Text(0);
+      if (std::none_of(device.installed.begin(), device.installed.end(),
+                       [&](const core::Installed& one) { return one.component == component; })) {
+        gone.push_back(std::move(component));
+      }
+    }
+  }
+  for (const std::string& component : gone) {
+    impl.Ask(sql::kDeleteVersion).Bind(device.id, component).Run();
+  }
+  for (const core::Installed& one : device.installed) {
+    impl.Ask(sql::kSaveVersion)
+        .Bind(device.id, one.component, one.version, one.trial, one.since)
+        .Run();
+  }
+}
+
+Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
+  impl.Write();
+  if (task.id == 0) {
+    if (!task.plan) {
+      return core::Fail(core::ErrorCode::kInternal, "task '" + task.name + "' has no plan");
+    }
+    impl.Ask(sql::kInsertTask)
+        .Bind(task.name, task.plan->name, device_id, core::Name(task.state),
+              core::Name(task.reason), task.detail, task.code, task.owes_cancel, task.offers,
+              task.retries, task.deadline, task.created, task.offered, task.ended)
+        .Run();
+    task.id = impl.database.getLastInsertRowid();
+  } else {
+    impl.Ask(sql::kUpdateTaskState).Bind(task.id, core::Name(task.state)).Run();
+    impl.Ask(sql::kUpdateTaskEnd).Bind(task.id, task.ended, task.owes_cancel).Run();
+    impl.Ask(sql::kUpdateTaskDeadline).Bind(task.id, task.deadline).Run();
+    impl.Ask(sql::kUpdateTask)
+        .Bind(task.id, core::Name(task.reason), task.detail, task.code, task.offers, task.retries,
+              task.offered)
+        .Run();
+    impl.Ask(sql::kTrimTaskComponents)
+        .Bind(task.id, static_cast<std::int64_t>(task.components.size()))
+        .Run();
+  }
+  int seq = 0;
+  for (const core::TaskComponent& one : task.components) {
+    impl.Ask(sql::kSaveTaskComponent)
+        .Bind(task.id, seq++, one.name, core::Name(one.state), one.source, one.target,
+              core::Name(one.package), one.attempt, one.percent,
+              one.progress ? core::Name(*one.progress) : std::string_view(), one.installing,
+              one.boot_id)
+        .Run();
+  }
+  return {};
+}
+
+void WriteLog(Store::Impl& impl, const core::LogEntry& entry, const core::DeviceKey& key,
+              core::Instant wall) {
+  impl.Write();
+  impl.Ask(sql::kLog)
+      .Bind(wall, key.product, key.device, entry.plan, entry.task, entry.component, entry.event,
+            entry.old_state, entry.new_state, core::Name(entry.reason), entry.attempt, entry.detail)
+      .Run();
+}
+
+}  // namespace
+
+Status Store::Save(core::Decision& decision, core::Instant wall) {
+  return impl_->RunWrite([&]() -> Status {
+    core::Device& device = decision.device;
+    const bool registers = device.id == 0;
+    if (registers &&
+        (decision.device_changed || decision.installed_changed || !decision.tasks.empty())) {
+      InsertDevice(*impl_, device);
+    } else if (decision.device_changed) {
+      UpdateDevice(*impl_, device);
+    }
+    if (decision.installed_changed || (registers && device.id != 0)) {
+      SaveVersions(*impl_, device);
+    }
+    // First those that are not open: one task may end and the next begin in the same decision.
+    for (const bool open : {false, true}) {
+      for (core::Task& task : decision.tasks) {
+        if (IsOpen(task.state) != open) {
+          continue;
+        }
+        if (Status saved = SaveTask(*impl_, task, device.id); !saved) {
+          return saved;
+        }
+      }
+    }
+    for (const core::LogEntry& entry : decision.log) {
+      WriteLog(*impl_, entry, device.key, wall);
+    }
+    return {};
+  });
+}
+
+Status Store::SaveSeen(std::span<const core::Device> devices) {
+  return impl_->RunWrite([&]() -> Status {
+    for (const core::Device& device : devices) {
+      impl_->Write();
+      impl_->Ask(sql::kUpdateSeen)
+          .Bind(device.id, device.seen, device.battery, device.signal, device.free_bytes,
+                device.reported)
+          .Run();
+    }
+    return {};
+  });
+}
+
+Status Store::Log(const core::LogEntry& entry, const core::DeviceKey& key, core::Instant wall) {
+  return impl_->RunWrite([&]() -> Status {
+    WriteLog(*impl_, entry, key, wall);
+    return {};
+  });
+}
+
+core::Result<std::int64_t> Store::SavePackageState(const PackageFile& file) {
+  return impl_->RunWrite([&]() -> core::Result<std::int64_t> {
+    impl_->Write();
+    std::int64_t id = 0;
+    bool another = false;
+    if (Query row = impl_->Ask(sql::kFileState);
+        row.Bind(file.product, file.package, file.source, file.seq).Next()) {
+      id = row.Int(0);
+      const std::string sha256 = row.Text(2);
+      another = row.Text(1) != file.path ||
+                (!sha256.empty() && !file.sha256.empty() && sha256 != file.sha256);
+    }
+    if (another) {
+      impl_->Ask(sql::kDeleteFileState).Bind(id).Run();
+      id = 0;
+    }
+    if (id == 0) {
+      impl_->Ask(sql::kInsertFileState)
+          .Bind(file.product, file.package, file.source, file.seq, file.path, Name(file.state),
+                file.problem, file.bytes, file.sha256, file.md5, file.inode, file.mtime_ns,
+                file.ctime_ns, file.checked)
+          .Run();
+      return impl_->database.getLastInsertRowid();
+    }
+    impl_->Ask(sql::kUpdateFileState)
+        .Bind(id, Name(file.state), file.problem, file.bytes, file.sha256, file.md5, file.inode,
+              file.mtime_ns, file.ctime_ns, file.checked)
+        .Run();
+    return id;
+  });
+}
+
+Status Store::ForgetGoneFiles() {
+  return impl_->RunWrite([&]() -> Status {
+    std::vector<std::int64_t> gone;
+    for (Query rows = impl_->Ask(sql::kGoneFiles); rows.Next();) {
+      gone.push_back(rows.Int(0));
+    }
+    for (const std::int64_t id : gone) {
+      impl_->Write();
+      impl_->Ask(sql::kDeleteFileState).Bind(id).Run();
+    }
+    return {};
+  });
+}
+
+}  // namespace ota::store

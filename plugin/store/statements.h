@@ -1,0 +1,299 @@
+// Every statement that the store runs again and again, in one place, so that a test can ask SQLite
+// how each is executed: what runs per report must use an index, whatever the size of the fleet and
+// the number of finished plans.
+#pragma once
+
+namespace ota::store::sql {
+
+// -- transactions
+inline constexpr const char* kBegin = "BEGIN IMMEDIATE";
+inline constexpr const char* kBeginRead = "BEGIN";
+inline constexpr const char* kCommit = "COMMIT";
+inline constexpr const char* kRollback = "ROLLBACK";
+inline constexpr const char* kSavepoint = "SAVEPOINT event";
+inline constexpr const char* kRollbackTo = "ROLLBACK TO event";
+inline constexpr const char* kRelease = "RELEASE event";
+inline constexpr const char* kSetWriting = "UPDATE engine_state SET writing = 1";
+// The time never goes back: a box that boots in 1970 must not forget when it last ran.
+inline constexpr const char* kSetCommit =
+    "UPDATE engine_state SET commit_no = ?1, commit_ms = max(commit_ms, ?2), writing = 0";
+inline constexpr const char* kLoadEngine =
+    "SELECT database_id, commit_no, commit_ms, journal_done FROM engine_state";
+inline constexpr const char* kSetDatabaseId =
+    "UPDATE engine_state SET database_id = lower(hex(randomblob(16))) RETURNING database_id";
+inline constexpr const char* kSetJournalDone = "UPDATE engine_state SET journal_done = ?1";
+inline constexpr const char* kDataVersion = "PRAGMA data_version";
+
+// -- a restored file
+inline constexpr const char* kHeldPlans =
+    "SELECT p.name FROM plan p LEFT JOIN plan_state s ON s.plan = p.name"
+    " WHERE (p.wanted IN ('active', 'paused') AND coalesce(s.state, '') NOT IN ('ended', "
+    "'canceled'))"
+    " OR s.state IN ('active', 'paused', 'held') ORDER BY p.name";
+inline constexpr const char* kHoldPlan =
+    "INSERT INTO plan_state(plan, state, reason, \"order\", activated_ms) VALUES (?1, 'held', ?2,"
+    " (SELECT coalesce(max(\"order\"), 0) + 1 FROM plan_state), ?3)"
+    " ON CONFLICT(plan) DO UPDATE SET state = 'held', reason = excluded.reason";
+
+// -- catalogue
+inline constexpr const char* kProducts =
+    "SELECT name, dialect, register, auto_confirm, http, blocks, max_devices, public_key"
+    " FROM product";
+inline constexpr const char* kComponents = "SELECT product, name, type, boot FROM component";
+inline constexpr const char* kSettings = "SELECT name, value FROM setting";
+// The plans that matter: in force; not in force but not brought to their end yet; ended, with an
+// end that was moved since; over, with a live task. The recursion takes one step per plan that has
+// live tasks, not one per task.
+inline constexpr const char* kPlans =
+    "WITH RECURSIVE live(plan) AS ("
+    "  SELECT min(plan) FROM task WHERE ended_ms = 0 OR owes_cancel = 1"
+    "  UNION ALL SELECT (SELECT min(t.plan) FROM task t"
+    "    WHERE (t.ended_ms = 0 OR t.owes_cancel = 1) AND t.plan > live.plan)"
+    "  FROM live WHERE live.plan IS NOT NULL)"
+    " SELECT p.name, p.product, p.wanted, p.scope, p.mode, p.priority, p.end_ms, p.battery,"
+    "  p.signal, p.free_bytes, coalesce(p.offer_s, f.offer_s), coalesce(p.download_s, "
+    "f.download_s),"
+    "  coalesce(p.install_s, f.install_s), coalesce(p.reboot_s, f.reboot_s),"
+    "  coalesce(p.longest_s, f.longest_s), coalesce(p.retry_max, f.retry_max),"
+    "  coalesce(p.retry_interval_s, f.retry_interval_s), s.state, s.reason, s.\"order\","
+    "  s.activated_ms, s.scanned_id, s.scanned, s.ended_ms"
+    " FROM plan p JOIN product r ON r.name = p.product JOIN profile f ON f.name = r.profile"
+    " LEFT JOIN plan_state s ON s.plan = p.name"
+    " WHERE p.name IN ("
+    "  SELECT a.name FROM plan a LEFT JOIN plan_state b ON b.plan = a.name"
+    "    WHERE a.wanted IN ('active', 'paused') AND (b.state IS NULL OR b.state <> 'canceled')"
+    "    AND NOT (b.state IS 'ended' AND a.end_ms IS NOT NULL AND a.end_ms <= b.ended_ms)"
+    "  UNION SELECT plan FROM plan_state WHERE state IN ('active', 'paused', 'held')"
+    "  UNION SELECT plan FROM live WHERE plan IS NOT NULL)";
+inline constexpr const char* kPlanComponents =
+    "SELECT c.component, k.type, k.boot, c.full, c.delta FROM plan_component c"
+    " JOIN component k ON k.product = ?2 AND k.name = c.component WHERE c.plan = ?1 ORDER BY c.seq";
+inline constexpr const char* kPackage =
+    "SELECT component, kind, version FROM package WHERE product = ?1 AND name = ?2";
+inline constexpr const char* kPackageFiles =
+    "SELECT f.source, f.path, f.sha256, s.id, s.path, s.state, s.problem, s.bytes, s.sha256, s.md5"
+    " FROM package_file f LEFT JOIN package_state s ON s.product = f.product"
+    " AND s.package = f.package AND s.source = f.source AND s.seq = f.seq"
+    " WHERE f.product = ?1 AND f.package = ?2 ORDER BY f.source, f.seq";
+inline constexpr const char* kPlanSources =
+    "SELECT version FROM plan_source WHERE plan = ?1 AND component = ?2 ORDER BY version";
+inline constexpr const char* kPlanTexts = "SELECT lang, text FROM plan_text WHERE plan = ?1";
+inline constexpr const char* kPlanTags = "SELECT key, value FROM plan_tag WHERE plan = ?1";
+
+// -- devices and tasks
+inline constexpr const char* kDevice =
+    "SELECT id, boot_id, battery, signal, free_bytes, lang, max_bytes, sleep_s, registered_ms,"
+    " seen_ms, reported_ms FROM device_state WHERE product = ?1 AND name = ?2";
+inline constexpr const char* kDeviceRow =
+    "SELECT disabled, retired FROM device WHERE product = ?1 AND name = ?2";
+inline constexpr const char* kVersions =
+    "SELECT component, version, trial, since_ms FROM device_version WHERE device_id = ?1"
+    " ORDER BY component";
+#define OTA_TASK_COLUMNS                                                                       \
+  "SELECT t.id, t.name, t.plan, t.state, t.reason, t.detail, t.code, t.owes_cancel, t.offers," \
+  " t.retries, t.deadline_ms, t.created_ms, t.offered_ms, t.ended_ms,"                         \
+  " EXISTS (SELECT 1 FROM plan_device l"                                                       \
+  "   WHERE l.plan = t.plan AND l.list = 'white' AND l.device = ?2),"                          \
+  " EXISTS (SELECT 1 FROM plan_device l"                                                       \
+  "   WHERE l.plan = t.plan AND l.list = 'black' AND l.device = ?2) FROM task t "
+inline constexpr const char* kLiveTasks =
+    OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND (t.ended_ms = 0 OR t.owes_cancel = 1)";
+inline constexpr const char* kNamedTask = OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.name = ?3";
+#undef OTA_TASK_COLUMNS
+inline constexpr const char* kTaskComponents =
+    "SELECT name, state, source, target, package, attempt, percent, progress, installing, boot_id"
+    " FROM task_component WHERE task_id = ?1 ORDER BY seq";
+inline constexpr const char* kHasTask =
+    "SELECT EXISTS (SELECT 1 FROM task WHERE plan = ?1 AND device_id = ?2)";
+inline constexpr const char* kListed =
+    "SELECT EXISTS (SELECT 1 FROM plan_device WHERE plan = ?1 AND list = 'white' AND device = ?2),"
+    " EXISTS (SELECT 1 FROM plan_device WHERE plan = ?1 AND list = 'black' AND device = ?2)";
+inline constexpr const char* kCountDevices = "SELECT count(*) FROM device_state WHERE product = ?1";
+
+// -- saves. What is indexed has a statement of its own that writes only a value that differs, so
+// that the indexes' pages stay clean.
+inline constexpr const char* kInsertDevice =
+    "INSERT INTO device_state(product, name, boot_id, battery, signal, free_bytes, lang, max_bytes,"
+    " sleep_s, registered_ms, seen_ms, reported_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+inline constexpr const char* kUpdateDevice =
+    "UPDATE device_state SET boot_id = ?2, battery = ?3, signal = ?4, free_bytes = ?5, lang = ?6,"
+    " max_bytes = ?7, sleep_s = ?8, registered_ms = ?9, seen_ms = ?10, reported_ms = ?11"
+    " WHERE id = ?1";
+inline constexpr const char* kUpdateSeen =
+    "UPDATE device_state SET seen_ms = ?2, battery = ?3, signal = ?4, free_bytes = ?5,"
+    " reported_ms = ?6 WHERE id = ?1";
+inline constexpr const char* kSaveVersion =
+    "INSERT INTO device_version(device_id, component, version, trial, since_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT(device_id, component) DO UPDATE SET"
+    " version = excluded.version, trial = excluded.trial, since_ms = excluded.since_ms"
+    " WHERE (version, trial, since_ms) IS NOT (excluded.version, excluded.trial, "
+    "excluded.since_ms)";
+inline constexpr const char* kDeleteVersion =
+    "DELETE FROM device_version WHERE device_id = ?1 AND component = ?2";
+inline constexpr const char* kInsertTask =
+    "INSERT INTO task(name, plan, device_id, state, reason, detail, code, owes_cancel, offers,"
+    " retries, deadline_ms, created_ms, offered_ms, ended_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+inline constexpr const char* kUpdateTaskState =
+    "UPDATE task SET state = ?2 WHERE id = ?1 AND state <> ?2";
+inline constexpr const char* kUpdateTaskEnd =
+    "UPDATE task SET ended_ms = ?2, owes_cancel = ?3"
+    " WHERE id = ?1 AND (ended_ms, owes_cancel) IS NOT (?2, ?3)";
+inline constexpr const char* kUpdateTaskDeadline =
+    "UPDATE task SET deadline_ms = ?2 WHERE id = ?1 AND deadline_ms IS NOT ?2";
+inline constexpr const char* kUpdateTask =
+    "UPDATE task SET reason = ?2, detail = ?3, code = ?4, offers = ?5, retries = ?6,"
+    " offered_ms = ?7 WHERE id = ?1 AND (reason, detail, code, offers, retries, offered_ms)"
+    " IS NOT (?2, ?3, ?4, ?5, ?6, ?7)";
+inline constexpr const char* kSaveTaskComponent =
+    "INSERT INTO task_component(task_id, seq, name, state, source, target, package, attempt,"
+    " percent, progress, installing, boot_id)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    " ON CONFLICT(task_id, seq) DO UPDATE SET name = excluded.name, state = excluded.state,"
+    " source = excluded.source, target = excluded.target, package = excluded.package,"
+    " attempt = excluded.attempt, percent = excluded.percent, progress = excluded.progress,"
+    " installing = excluded.installing, boot_id = excluded.boot_id"
+    " WHERE (name, state, source, target, package, attempt, percent, progress, installing, boot_id)"
+    " IS NOT (excluded.name, excluded.state, excluded.source, excluded.target, excluded.package,"
+    " excluded.attempt, excluded.percent, excluded.progress, excluded.installing, "
+    "excluded.boot_id)";
+inline constexpr const char* kTrimTaskComponents =
+    "DELETE FROM task_component WHERE task_id = ?1 AND seq >= ?2";
+inline constexpr const char* kLog =
+    "INSERT INTO log(at_ms, product, device, plan, task, component, event, old_state, new_state,"
+    " reason, attempt, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+// -- deadlines
+inline constexpr const char* kNextDeadline =
+    "SELECT min(deadline_ms) FROM task WHERE deadline_ms IS NOT NULL";
+inline constexpr const char* kDueDevices =
+    "SELECT t.device_id, d.product, d.name FROM task t JOIN device_state d ON d.id = t.device_id"
+    " WHERE t.deadline_ms <= ?1 ORDER BY t.deadline_ms LIMIT ?2";
+inline constexpr const char* kShiftDeadlines =
+    "UPDATE task SET deadline_ms = deadline_ms + ?1 WHERE deadline_ms IS NOT NULL";
+
+// -- plans in slices
+inline constexpr const char* kSavePlanState =
+    "INSERT INTO plan_state(plan, state, reason, \"order\", activated_ms, scanned_id, scanned,"
+    " ended_ms) VALUES (?1, ?2, ?3, coalesce(nullif(?4, 0), (SELECT coalesce(max(\"order\"), 0) + 1"
+    " FROM plan_state)), ?5, ?6, ?7, ?8)"
+    " ON CONFLICT(plan) DO UPDATE SET state = excluded.state, reason = excluded.reason,"
+    " activated_ms = excluded.activated_ms, scanned_id = excluded.scanned_id,"
+    " scanned = excluded.scanned, ended_ms = excluded.ended_ms";
+inline constexpr const char* kDevicesAfter =
+    "SELECT d.id, d.product, d.name,"
+    " EXISTS (SELECT 1 FROM task t WHERE t.plan = ?1 AND t.device_id = d.id),"
+    " EXISTS (SELECT 1 FROM plan_device l"
+    "   WHERE l.plan = ?1 AND l.list = 'black' AND l.device = d.name)"
+    " OR EXISTS (SELECT 1 FROM device a"
+    "   WHERE a.product = d.product AND a.name = d.name AND a.retired = 1)"
+    " FROM device_state d WHERE d.product = ?2 AND d.id > ?3 ORDER BY d.id LIMIT ?4";
+inline constexpr const char* kWhitelistAfter =
+    "SELECT coalesce(d.id, 0), ?2, w.device,"
+    " EXISTS (SELECT 1 FROM task t WHERE t.plan = ?1 AND t.device_id = d.id),"
+    " EXISTS (SELECT 1 FROM plan_device l"
+    "   WHERE l.plan = ?1 AND l.list = 'black' AND l.device = w.device)"
+    " OR EXISTS (SELECT 1 FROM device a"
+    "   WHERE a.product = ?2 AND a.name = w.device AND a.retired = 1)"
+    " FROM plan_device w LEFT JOIN device_state d ON d.product = ?2 AND d.name = w.device"
+    " WHERE w.plan = ?1 AND w.list = 'white' AND w.device > ?3 ORDER BY w.device LIMIT ?4";
+inline constexpr const char* kQueuedDevices =
+    "SELECT t.device_id, d.product, d.name FROM task t JOIN device_state d ON d.id = t.device_id"
+    " WHERE t.plan = ?1 AND t.state = 'queued' AND t.device_id > ?2 ORDER BY t.device_id LIMIT ?3";
+inline constexpr const char* kLiveDevices =
+    "SELECT t.device_id, d.product, d.name FROM task t JOIN device_state d ON d.id = t.device_id"
+    " WHERE t.plan = ?1 AND t.device_id > ?2 AND (t.ended_ms = 0 OR t.owes_cancel = 1)"
+    " ORDER BY t.device_id LIMIT ?3";
+
+// -- what other processes did
+inline constexpr const char* kNewJournal =
+    "SELECT id, \"table\", act, product, key, detail FROM journal WHERE id > ?1 ORDER BY id LIMIT "
+    "?2";
+inline constexpr const char* kNewRequests =
+    "SELECT id, act, plan, product, device, argument, created_ms FROM request"
+    " WHERE state = 'new' ORDER BY id LIMIT ?1";
+inline constexpr const char* kAnswerRequest =
+    "UPDATE request SET state = ?2, answer = ?3, answered_ms = ?4 WHERE id = ?1 AND state = 'new'";
+
+// -- packages
+inline constexpr const char* kAllFiles =
+    "SELECT f.product, f.package, f.source, f.seq, f.path, f.sha256, s.id, s.path, s.state,"
+    " s.problem, s.bytes, s.sha256, s.md5, s.inode, s.mtime_ns, s.ctime_ns, s.checked_ms"
+    " FROM package_file f LEFT JOIN package_state s ON s.product = f.product"
+    " AND s.package = f.package AND s.source = f.source AND s.seq = f.seq"
+    " ORDER BY f.product, f.package, f.source, f.seq";
+inline constexpr const char* kFileState =
+    "SELECT id, path, sha256 FROM package_state"
+    " WHERE product = ?1 AND package = ?2 AND source = ?3 AND seq = ?4";
+inline constexpr const char* kDeleteFileState = "DELETE FROM package_state WHERE id = ?1";
+inline constexpr const char* kInsertFileState =
+    "INSERT INTO package_state(product, package, source, seq, path, state, problem, bytes, sha256,"
+    " md5, inode, mtime_ns, ctime_ns, checked_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+inline constexpr const char* kUpdateFileState =
+    "UPDATE package_state SET state = ?2, problem = ?3, bytes = ?4, sha256 = ?5, md5 = ?6,"
+    " inode = ?7, mtime_ns = ?8, ctime_ns = ?9, checked_ms = ?10 WHERE id = ?1";
+inline constexpr const char* kGoneFiles =
+    "SELECT id FROM package_state s WHERE NOT EXISTS (SELECT 1 FROM package_file f"
+    " WHERE f.product = s.product AND f.package = s.package AND f.source = s.source"
+    " AND f.seq = s.seq)";
+
+// -- upkeep
+inline constexpr const char* kSaveHealth =
+    "INSERT INTO engine_health VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    " ON CONFLICT(one) DO UPDATE SET at_ms = excluded.at_ms, pid = excluded.pid,"
+    " started_ms = excluded.started_ms, connected = excluded.connected, inbox = excluded.inbox,"
+    " outbox_bytes = excluded.outbox_bytes, oldest_uplink_ms = excluded.oldest_uplink_ms,"
+    " ticks = excluded.ticks, wal_bytes = excluded.wal_bytes, free_bytes = excluded.free_bytes,"
+    " last_error = excluded.last_error";
+// Oldest first, by id: ids and times grow together, so no index on the time is needed.
+inline constexpr const char* kOldLog =
+    "SELECT id FROM (SELECT id, at_ms FROM log ORDER BY id LIMIT ?2) WHERE at_ms < ?1";
+inline constexpr const char* kDeleteLog = "DELETE FROM log WHERE id = ?1";
+inline constexpr const char* kOldJournal =
+    "SELECT id FROM (SELECT id, at_ms FROM journal ORDER BY id LIMIT ?2)"
+    " WHERE at_ms < ?1 AND id <= (SELECT journal_done FROM engine_state)";
+inline constexpr const char* kDeleteJournal = "DELETE FROM journal WHERE id = ?1";
+inline constexpr const char* kOldRequests =
+    "SELECT id FROM (SELECT id, state, answered_ms FROM request ORDER BY id LIMIT ?2)"
+    " WHERE state <> 'new' AND answered_ms < ?1";
+inline constexpr const char* kDeleteRequest = "DELETE FROM request WHERE id = ?1";
+inline constexpr const char* kCheckpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+// Run per event or per slice: none of them may scan device_state, device_version, task,
+// task_component or log.
+inline constexpr const char* kHot[] = {
+    kPlans,
+    kPlanComponents,
+    kPackage,
+    kPackageFiles,
+    kPlanSources,
+    kDevice,
+    kDeviceRow,
+    kVersions,
+    kLiveTasks,
+    kNamedTask,
+    kTaskComponents,
+    kHasTask,
+    kListed,
+    kUpdateDevice,
+    kUpdateSeen,
+    kDeleteVersion,
+    kUpdateTaskState,
+    kUpdateTaskEnd,
+    kUpdateTaskDeadline,
+    kUpdateTask,
+    kTrimTaskComponents,
+    kDueDevices,
+    kDevicesAfter,
+    kWhitelistAfter,
+    kQueuedDevices,
+    kLiveDevices,
+    kNewJournal,
+    kNewRequests,
+    kAnswerRequest,
+    kFileState,
+};
+
+}  // namespace ota::store::sql

@@ -1,0 +1,335 @@
+// The one SQLite file: rows <-> values. The engine thread calls it and nobody else; every call may
+// wait for the disk or for another process's lock, so the broker thread must never come here.
+//
+// It knows no dialect, no broker and no clock, and it decides nothing: what is written is what the
+// engine gives. Governed by schema/README.md (who writes what, the guards, migrations).
+//
+// Errors. Every call gives core::Error with one of these codes, and a message for people:
+//   kConflict     a guard or a constraint refused the rows. Only this event is at fault: roll back
+//                 its savepoint and go on with the batch.
+//   kUnavailable  not now: the disk is full, I/O failed, the file is read-only, or `wait` gave up
+//                 on another process's lock (then the caller is stopping). Roll back, keep the
+//                 batch, try again.
+//   kCorruption   the file is damaged or not a database: close, go passive, say so.
+//   kUnsupported  another program's file, or of a newer schema: the file was not touched.
+//   kNotFound     the directory does not exist.
+//   kInternal     a bug (a call outside a transaction, a statement that does not fit the schema).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/model.h"
+#include "core/result.h"
+
+namespace ota::store {
+
+using Status = core::Result<void>;
+
+// In the file's header (PRAGMA application_id): "OTA1".
+inline constexpr std::int32_t kApplicationId = 0x4F544131;
+// The last step in schema/, which is the PRAGMA user_version of a current file.
+int SchemaVersion();
+
+struct Options {
+  // Called while another process holds the lock, about every 20 ms, with the time waited so far in
+  // this call; false gives up (kUnavailable). Empty: waits for ever.
+  std::function<bool(core::Duration waited)> wait;
+  std::int64_t cache_bytes = 32 << 20;
+};
+
+// What Open() found and did.
+struct Opening {
+  bool created = false;
+  bool restored = false;                     // an older copy, another database, or no marker
+  std::string restored_reason;               // for people
+  std::vector<std::string> held;             // plans that are held because of it
+  int migrated_from = 0;                     // 0: nothing to migrate
+  std::filesystem::path backup;              // made before a migration; else empty
+  std::optional<core::Instant> last_commit;  // wall time; none: the engine never committed
+};
+
+// ---------------------------------------------------------------- what people configured
+
+struct Component {
+  core::ComponentType type = core::ComponentType::kFirmware;
+  bool boot = true;
+};
+
+enum class PlanPhase { kActive, kPaused, kHeld, kEnded, kCanceled };
+
+// What became of a plan: one row of plan_state.
+struct PlanState {
+  std::string plan;
+  PlanPhase phase = PlanPhase::kActive;
+  std::string reason;
+  std::int64_t order = 0;  // by first activation; 0: the store gives the next one
+  core::Instant activated{};
+  std::int64_t scanned_id = 0;  // cursor of the activation: see DevicesAfter()
+  bool scanned = false;         // every device of that time was matched
+  std::optional<core::Instant> ended;
+};
+
+struct ProductEntry {
+  core::Product product;
+  std::string dialect;
+  std::int64_t max_devices = 0;  // that may register themselves
+  std::string public_key;        // PEM; empty: none
+  std::map<std::string, Component, std::less<>> components;
+  // wanted active or paused and neither ended nor canceled; priority descending, order ascending.
+  // Also those not activated yet (no `state`) and those held.
+  std::vector<std::shared_ptr<const core::Plan>> in_force;
+};
+
+struct PlanEntry {
+  std::shared_ptr<const core::Plan> plan;
+  std::optional<PlanState> state;  // as of the load; none: never activated
+};
+
+struct Settings {
+  int log_days = 365;
+  std::int64_t download_bytes_per_second = 0;  // of all downloads together; 0: no limit
+  int download_connections = 0;                // 0: as the configuration says
+};
+
+// Everything that people configured and that can still matter, as of one read. Immutable.
+struct Catalogue {
+  std::map<std::string, ProductEntry, std::less<>> products;
+  // Plans in force, plans whose `wanted` and `state` do not agree yet, and plans that are over but
+  // still have a live task (not ended, or owing a cancel).
+  std::map<std::string, PlanEntry, std::less<>> plans;
+  Settings settings;
+
+  const ProductEntry* FindProduct(std::string_view name) const;
+  std::shared_ptr<const core::Plan> FindPlan(std::string_view name) const;  // null: not in it
+};
+
+// ---------------------------------------------------------------- devices and tasks
+
+struct KnownDevice {
+  core::Device device;      // id 0: not registered; then only `key` and `disabled` are set
+  bool configured = false;  // people made a row in `device`
+  bool retired = false;     // by people: leaves every scope
+};
+
+struct DeviceTasks {
+  std::optional<core::Task> open;
+  std::vector<core::Task> queued;   // by plan priority, then plan order
+  std::vector<core::Task> cancels;  // ended ones that owe a cancel
+};
+
+struct Listed {
+  bool white = false;
+  bool black = false;
+};
+
+struct DeviceRef {
+  std::int64_t id = 0;  // 0: not registered
+  core::DeviceKey key;
+};
+
+// A device that a plan's scope names.
+struct Candidate {
+  DeviceRef device;
+  bool has_task = false;  // of this plan
+  bool black = false;     // on its blacklist, or retired
+};
+
+// ---------------------------------------------------------------- journal, requests, packages
+
+struct Change {
+  std::int64_t id = 0;
+  std::string table;
+  std::string act;  // insert, update, delete
+  std::string product;
+  std::string key;     // plan, package, device ... by its name
+  std::string detail;  // which columns, or which row of the thing
+};
+
+struct Request {
+  std::int64_t id = 0;
+  std::string act;      // release, cancel, retry, consent
+  std::string plan;     // may be empty
+  std::string product;  // may be empty
+  std::string device;   // may be empty
+  std::string argument;
+  core::Instant created{};
+};
+
+enum class RequestState { kDone, kRefused };
+enum class FileState { kHashing, kReady, kRefused };
+
+// A file of a package: where people say it is, and what the workers found there.
+struct PackageFile {
+  std::string product;
+  std::string package;
+  std::string source;  // installed version that it starts from; empty: any
+  int seq = 0;
+  std::string path;      // inside the store directory
+  std::string expected;  // SHA-256 that people gave, lower-case hex; empty: none
+
+  std::int64_t id = 0;  // 0: never looked at; stable and never used again
+  FileState state = FileState::kHashing;
+  std::string problem;  // why refused
+  std::int64_t bytes = 0;
+  std::string sha256;  // lower-case hex
+  std::string md5;     // lower-case hex
+  std::int64_t inode = 0;
+  std::int64_t mtime_ns = 0;
+  std::int64_t ctime_ns = 0;
+  core::Instant checked{};
+};
+
+struct Health {
+  core::Instant at{};
+  std::int64_t pid = 0;
+  core::Instant started{};
+  std::int64_t connected = 0;
+  std::int64_t inbox = 0;
+  std::int64_t outbox_bytes = 0;
+  std::int64_t oldest_uplink_ms = 0;
+  std::int64_t ticks = 0;
+  std::int64_t wal_bytes = 0;
+  std::int64_t free_bytes = 0;
+  std::string last_error;
+};
+
+// ---------------------------------------------------------------- the store
+
+class Store;
+
+// The rows of one event: gone again unless Keep() was called. Lives inside a transaction, and must
+// not outlive it.
+class Savepoint {
+ public:
+  Savepoint(Savepoint&& other) noexcept;
+  Savepoint& operator=(Savepoint&&) = delete;
+  Savepoint(const Savepoint&) = delete;
+  Savepoint& operator=(const Savepoint&) = delete;
+  ~Savepoint();
+
+  Status Keep();
+
+ private:
+  friend class Store;
+  Savepoint(Store* store, bool wrote) : store_(store), wrote_(wrote) {}
+  Store* store_;
+  bool wrote_;  // whether the transaction had written before it
+};
+
+class Store {
+ public:
+  // Opens the database at `path`; makes it (0640) when there is none, but never its directory; runs
+  // missing steps of the schema, after a copy to PATH.vN.bak. `wall` stamps what Open itself
+  // writes. A file that is behind its marker (PATH.commit), or has another id or no marker, is
+  // `restored`: every plan in force is held until a release.
+  static core::Result<std::unique_ptr<Store>> Open(const std::filesystem::path& path,
+                                                   core::Instant wall, Options options);
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+  ~Store();
+
+  const Opening& opening() const;
+
+  // True when another file stands at the path, or none: asks stat() alone.
+  bool Replaced() const;
+
+  // Transactions. Begin() takes the write lock before the first read. Commit() of a transaction
+  // that wrote nothing touches no disk; otherwise it costs one fsync. When Commit() fails
+  // everything is rolled back and the batch can be tried again. Rollback() never fails.
+  Status Begin();
+  Status Commit(core::Instant wall);
+  void Rollback();
+  core::Result<Savepoint> BeginEvent();
+  bool wrote() const;  // in the open transaction
+  // Number and wall time of the last commit of the engine.
+  std::int64_t commit_no() const;
+
+  // -- loads: inside or outside a transaction
+  core::Result<std::shared_ptr<const Catalogue>> LoadCatalogue();
+  core::Result<KnownDevice> LoadDevice(const core::DeviceKey& key);
+  // `device` needs id and key. Tasks whose plan is not in `catalogue` have a null plan.
+  core::Result<DeviceTasks> LoadTasks(const core::Device& device, const Catalogue& catalogue);
+  // Also an ended task; nullopt when there is none of this name that belongs to the device.
+  core::Result<std::optional<core::Task>> LoadTask(std::string_view name,
+                                                   const core::Device& device,
+                                                   const Catalogue& catalogue);
+  core::Result<bool> HasTask(std::string_view plan, std::int64_t device_id);
+  core::Result<Listed> ListedIn(std::string_view plan, std::string_view device);
+  // Registered ones. Counts rows: once per product at start, not per event.
+  core::Result<std::int64_t> CountDevices(std::string_view product);
+
+  // -- what a decision says: inside a transaction
+  // Writes device (when device_changed, installed_changed or not registered yet and anything is to
+  // be written), tasks and log. Fills the ids of a new device and of new tasks.
+  Status Save(core::Decision& decision, core::Instant wall);
+  // Seen time, battery, signal and free space of registered devices.
+  Status SaveSeen(std::span<const core::Device> devices);
+  // A line that belongs to no device: of a plan, a request, the store.
+  Status Log(const core::LogEntry& entry, const core::DeviceKey& key, core::Instant wall);
+
+  // -- deadlines, on the steady scale
+  core::Result<std::optional<core::Instant>> NextDeadline();
+  core::Result<std::vector<DeviceRef>> DueDevices(core::Instant steady, int limit);
+  Status ShiftDeadlines(core::Duration by);
+
+  // -- plans. Slices of at most `limit`, in ascending order; fewer than `limit`: that was the end.
+  Status SavePlanState(const PlanState& state);
+  // Registered devices of `product` with id > after_id.
+  core::Result<std::vector<Candidate>> DevicesAfter(std::string_view plan, std::string_view product,
+                                                    std::int64_t after_id, int limit);
+  // The whitelist, by name; also devices that are not registered.
+  core::Result<std::vector<Candidate>> WhitelistAfter(std::string_view plan,
+                                                      std::string_view product,
+                                                      std::string_view after, int limit);
+  core::Result<std::vector<DeviceRef>> QueuedDevices(std::string_view plan,
+                                                     std::int64_t after_device_id, int limit);
+  // Devices with a task of the plan that has not ended or owes a cancel.
+  core::Result<std::vector<DeviceRef>> LiveDevices(std::string_view plan,
+                                                   std::int64_t after_device_id, int limit);
+
+  // -- what other processes did
+  core::Result<std::int64_t> DataVersion();  // differs when another process has committed
+  core::Result<std::int64_t> JournalDone();
+  core::Result<std::vector<Change>> NewJournal(std::int64_t after, int limit);
+  Status SaveJournalDone(std::int64_t id);
+  core::Result<std::vector<Request>> NewRequests(int limit);
+  Status AnswerRequest(std::int64_t id, RequestState state, std::string_view answer,
+                       core::Instant wall);
+
+  // -- packages
+  core::Result<std::vector<PackageFile>> PackageFiles();
+  // Writes the second half of `file`. Gives its id: a new one when its path or its digest is
+  // another than before.
+  core::Result<std::int64_t> SavePackageState(const PackageFile& file);
+  // Forgets what was found about files that people have taken out.
+  Status ForgetGoneFiles();
+
+  // -- upkeep
+  Status SaveHealth(const Health& health);
+  // Deletes at most `limit` rows each of log, journal and answered requests older than `before`.
+  // Gives how many went: 0 when there is nothing left to do.
+  core::Result<int> Prune(core::Instant before, int limit);
+  std::int64_t WalBytes() const;
+  // Moves the write-ahead log into the database and truncates it, outside a transaction, without
+  // waiting for readers. False: a reader holds it. SQLite itself does this, without the truncation,
+  // in every commit that finds more than 1,000 pages in it.
+  core::Result<bool> Checkpoint();
+
+  struct Impl;
+
+ private:
+  friend class Savepoint;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ota::store

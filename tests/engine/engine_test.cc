@@ -1,0 +1,432 @@
+// The engine with a real database and real files, and the test in the place of the broker: it puts
+// uplinks into the inbox and takes messages out of the outbox.
+#include "engine/engine.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace ota::engine {
+namespace {
+
+using std::chrono::steady_clock;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr std::chrono::seconds kPatience{20};
+
+class Site : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "ota-engine-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    directory_ = name;
+    std::filesystem::create_directory(directory_ / "packages");
+    options_.database = (directory_ / "ota.db").string();
+    options_.packages = (directory_ / "packages").string();
+    options_.token_key = (directory_ / "token.key").string();
+    options_.download_lifetime = 3600;
+    options_.download_connections = 10;
+    options_.download_base = "http://files.example/ota";
+  }
+
+  void TearDown() override {
+    Stop();
+    std::filesystem::remove_all(directory_);
+  }
+
+  void Start() {
+    inbox_ = std::make_unique<Inbox>();
+    outbox_ = std::make_unique<Outbox>();
+    auto started = Engine::Start(options_, *inbox_, *outbox_, [] { return std::uint64_t{7}; });
+    ASSERT_TRUE(started) << started.error().message;
+    engine_ = std::move(*started);
+  }
+
+  void StartAndOpen() {
+    Start();
+    ASSERT_TRUE(Until([&] { return !engine_->passive(); })) << Log();
+  }
+
+  void Stop() {
+    if (engine_) {
+      engine_->Stop();
+      Drain();
+      engine_.reset();
+    }
+  }
+
+  // Stops it without what a clean stop does beyond closing files.
+  void Restart() {
+    Stop();
+    live_.clear();
+    messages_.clear();
+    StartAndOpen();
+  }
+
+  void Sql(const std::string& text) {
+    SQLite::Database database(options_.database, SQLite::OPEN_READWRITE, 10000);
+    database.exec(text);
+  }
+
+  std::string Ask(const std::string& query) {
+    SQLite::Database database(options_.database, SQLite::OPEN_READONLY, 10000);
+    SQLite::Statement statement(database, query);
+    return statement.executeStep() ? statement.getColumn(0).getString() : "";
+  }
+
+  // A product, two components, a package of one file for `main`.
+  void MakeCatalogue() {
+    std::ofstream(directory_ / "packages" / "main-2.bin") << std::string(5000, 'x');
+    Sql("INSERT INTO product(name) VALUES ('acme');"
+        "INSERT INTO component(product, name) VALUES ('acme', 'main');"
+        "INSERT INTO package(product, name, component, version) VALUES ('acme', 'main-2', 'main', "
+        "'2.0');"
+        "INSERT INTO package_file(product, package, path) VALUES ('acme', 'main-2', 'main-2.bin');"
+        "INSERT INTO plan(name, product) VALUES ('spring', 'acme');"
+        "INSERT INTO plan_component(plan, seq, component, full) VALUES ('spring', 1, 'main', "
+        "'main-2');");
+  }
+
+  void Connect(const std::string& device, std::uint64_t connection) {
+    live_[{"acme", device}] = connection;
+    inbox_->SetPresence({{"acme", device}, connection, "client-" + device}, true);
+  }
+
+  void Disconnect(const std::string& device) {
+    live_.erase({"acme", device});
+    inbox_->SetPresence({{"acme", device}, 0, ""}, true);
+  }
+
+  void Say(const std::string& device, dialect::UplinkKind kind, const std::string& payload) {
+    const Admission admission = inbox_->Offer({{"acme", device},
+                                               &dialect::kNative,
+                                               kind,
+                                               payload,
+                                               live_[{"acme", device}],
+                                               steady_clock::now()});
+    EXPECT_EQ(admission, Admission::kTaken);
+  }
+
+  void Report(const std::string& device, const std::string& version, const std::string& more = "") {
+    Say(device, dialect::UplinkKind::kVersion,
+        R"({"id":"r","components":{"main":")" + version + "\"}" + more + "}");
+  }
+
+  void Drain() {
+    Outbox::Sink sink;
+    sink.log = [this](const LogLine& line) { log_.push_back(line.text); };
+    sink.live = [this](const core::DeviceKey& key) {
+      const auto found = live_.find(key);
+      return found == live_.end() ? 0 : found->second;
+    };
+    sink.publish = [this](Message message) { messages_.push_back(std::move(message)); };
+    sink.undelivered = [this](const Message& message) {
+      inbox_->AddUndelivered(message.device, message.connection);
+    };
+    outbox_->Drain(sink);
+  }
+
+  bool Until(const std::function<bool()>& done) {
+    const auto end = steady_clock::now() + kPatience;
+    while (steady_clock::now() < end) {
+      Drain();
+      if (done()) {
+        return true;
+      }
+      std::this_thread::yield();
+    }
+    return false;
+  }
+
+  // The first message to `device` that ends with `topic` and holds `text`; it is taken off. "" when
+  // none comes.
+  std::string Await(const std::string& device, const std::string& topic,
+                    const std::string& text = "") {
+    std::string payload;
+    Until([&] {
+      for (auto message = messages_.begin(); message != messages_.end(); ++message) {
+        if (message->device.device == device && message->topic.ends_with(topic) &&
+            message->payload.find(text) != std::string::npos) {
+          payload = message->payload;
+          messages_.erase(message);
+          return true;
+        }
+      }
+      return false;
+    });
+    return payload;
+  }
+
+  static std::string Field(const std::string& json, const std::string& name) {
+    const std::string key = "\"" + name + "\":\"";
+    const std::size_t at = json.find(key);
+    if (at == std::string::npos) {
+      return "";
+    }
+    const std::size_t start = at + key.size();
+    return json.substr(start, json.find('"', start) - start);
+  }
+
+  std::string Log() const {
+    std::string text;
+    for (const std::string& line : log_) {
+      text += line + "\n";
+    }
+    return text;
+  }
+
+  // Waits until everything that was said before is answered.
+  void Settle(const std::string& device) {
+    Say(device, dialect::UplinkKind::kConfirm,
+        R"({"id":"settle","task":"aaaaaaaa","accept":true})");
+    ASSERT_NE(Await(device, "down/reply", "settle"), "") << Log();
+  }
+
+  std::filesystem::path directory_;
+  Options options_;
+  std::unique_ptr<Inbox> inbox_;
+  std::unique_ptr<Outbox> outbox_;
+  std::unique_ptr<Engine> engine_;
+  std::map<core::DeviceKey, std::uint64_t> live_;
+  std::vector<Message> messages_;
+  std::vector<std::string> log_;
+};
+
+TEST_F(Site, AReportIsAnsweredAfterItIsStored) {  // [N-11]
+  StartAndOpen();
+  MakeCatalogue();
+  Connect("d1", 1);
+  ASSERT_TRUE(Until([&] {
+    Report("d1", "1.0");
+    return Await("d1", "down/reply").find("200") != std::string::npos;
+  }));
+  EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.0");
+}
+
+TEST_F(Site, AnUnknownProductIsNotFound) {
+  StartAndOpen();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  EXPECT_THAT(Await("d1", "down/reply"), HasSubstr("404"));
+}
+
+TEST_F(Site, AnUpgradeGoesFromTheOfferToTheVersionThatProvesIt) {  // [N-27]
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  Connect("d1", 1);
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Report("d1", "1.0");
+  const std::string offer = Await("d1", "down/plan");
+  const std::string task = Field(offer, "task");
+  ASSERT_NE(task, "") << Log();
+  Say("d1", dialect::UplinkKind::kConfirm, R"({"id":"c","task":")" + task + R"(","accept":true})");
+  const std::string download = Await("d1", "down/download");
+  EXPECT_THAT(download, HasSubstr("\"attempt\":1"));
+  EXPECT_THAT(download, HasSubstr("http://files.example/ota/"));
+  Say("d1", dialect::UplinkKind::kProgress,
+      R"({"id":"p","task":")" + task + R"(","component":"main","state":"rebooting"})");
+  EXPECT_THAT(Await("d1", "down/reply", "\"p\""), HasSubstr("200"));
+  EXPECT_EQ(Ask("SELECT state FROM task"), "rebooting");
+  Disconnect("d1");
+  Connect("d1", 2);
+  Report("d1", "2.0", R"(,"task":")" + task + "\"");
+  Await("d1", "down/reply");
+  EXPECT_EQ(Ask("SELECT state FROM task"), "succeeded");
+  EXPECT_THAT(Log(), HasSubstr("audit task " + task));
+}
+
+TEST_F(Site, APlanThatIsActivatedReachesAConnectedDeviceWithinASecond) {
+  StartAndOpen();
+  MakeCatalogue();
+  Connect("d1", 1);
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Report("d1", "1.0");
+  ASSERT_NE(Await("d1", "down/reply"), "");
+  const auto before = steady_clock::now();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  ASSERT_NE(Await("d1", "down/plan"), "") << Log();
+  EXPECT_LT(steady_clock::now() - before, std::chrono::seconds(5));
+}
+
+TEST_F(Site, AFileThatIsNotThereIsNamedAndThePlanWaitsForIt) {
+  StartAndOpen();
+  MakeCatalogue();
+  std::filesystem::remove(directory_ / "packages" / "main-2.bin");
+  Sql("INSERT INTO product(name) VALUES ('other')");
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  Connect("d1", 1);
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") != "hashing"; }));
+  Report("d1", "1.0");
+  ASSERT_NE(Await("d1", "down/reply"), "");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT reason FROM task") == "package_not_ready"; }))
+      << Log();
+}
+
+TEST_F(Site, WhatIsOwedIsSentOncePerConnectionAndAgainAfterARestart) {  // [N-12]
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  const std::string task = Field(Await("d1", "down/plan"), "task");
+  ASSERT_NE(task, "");
+  ASSERT_NE(Await("d1", "down/reply"), "");
+  Report("d1", "1.0");
+  ASSERT_NE(Await("d1", "down/reply"), "");
+  EXPECT_TRUE(messages_.empty()) << "the same connection was told twice: " << messages_[0].payload;
+  Connect("d1", 2);
+  Report("d1", "1.0");
+  EXPECT_EQ(Field(Await("d1", "down/plan"), "task"), task);
+  Restart();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  EXPECT_EQ(Field(Await("d1", "down/plan"), "task"), task);
+}
+
+TEST_F(Site, ACanceledPlanEndsItsTasksAtOnceAndTellsTheDevice) {  // [N-31]
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  const std::string task = Field(Await("d1", "down/plan"), "task");
+  Sql("UPDATE plan SET wanted = 'canceled' WHERE name = 'spring'");
+  EXPECT_THAT(Await("d1", "down/cancel"), HasSubstr(task));
+  EXPECT_EQ(Ask("SELECT state FROM task"), "canceled");
+  Say("d1", dialect::UplinkKind::kConfirm, R"({"task":")" + task + R"(","accept":true})");
+  EXPECT_THAT(Await("d1", "down/reply"), HasSubstr("410"));
+}
+
+TEST_F(Site, ALockHeldByAnotherProcessDelaysAnswersAndLosesNone) {
+  StartAndOpen();
+  MakeCatalogue();
+  SQLite::Database holder(options_.database, SQLite::OPEN_READWRITE);
+  holder.exec("BEGIN IMMEDIATE");
+  for (int i = 0; i < 20; ++i) {
+    const std::string name = "d" + std::to_string(i);
+    Connect(name, static_cast<std::uint64_t>(i) + 1);
+    Report(name, "1.0");
+  }
+  // Long enough for the line that names the holder.
+  ASSERT_TRUE(Until([&] { return Log().find("locked by another process") != std::string::npos; }))
+      << Log();
+  EXPECT_TRUE(messages_.empty());
+  holder.exec("COMMIT");
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_THAT(Await("d" + std::to_string(i), "down/reply"), HasSubstr("200"));
+  }
+}
+
+TEST_F(Site, ARemovedDatabaseMakesItPassiveAndIsNotMadeAnew) {
+  StartAndOpen();
+  MakeCatalogue();
+  std::filesystem::rename(options_.database, options_.database + ".away");
+  ASSERT_TRUE(Until([&] { return engine_->passive(); }));
+  EXPECT_THAT(Log(), HasSubstr("503"));
+  EXPECT_FALSE(std::filesystem::exists(options_.database));
+}
+
+TEST_F(Site, AnOlderCopyHoldsEveryPlanUntilARelease) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Stop();
+  std::filesystem::copy_file(options_.database, directory_ / "copy.db");
+  StartAndOpen();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  ASSERT_NE(Await("d1", "down/plan"), "") << Log();
+  Stop();
+  live_.clear();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(options_.database + suffix);
+  }
+  std::filesystem::copy_file(directory_ / "copy.db", options_.database);
+  messages_.clear();
+  StartAndOpen();
+  EXPECT_THAT(Log(), HasSubstr("held until"));
+  Connect("d1", 3);
+  Report("d1", "1.0");
+  ASSERT_NE(Await("d1", "down/reply"), "");
+  EXPECT_EQ(Ask("SELECT state FROM plan_state"), "held");
+  EXPECT_TRUE(messages_.empty());
+  Sql("INSERT INTO request(act) VALUES ('release')");
+  EXPECT_NE(Await("d1", "down/plan"), "") << Log();
+  EXPECT_EQ(Ask("SELECT state FROM request"), "done");
+}
+
+TEST_F(Site, BlocksOfAFileComeInOrderAndTheReplyAfterThem) {  // [N-28] [N-13]
+  options_.download_base.reset();
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  const std::string task = Field(Await("d1", "down/plan"), "task");
+  Say("d1", dialect::UplinkKind::kConfirm, R"({"task":")" + task + R"(","accept":true})");
+  const std::string download = Await("d1", "down/download");
+  EXPECT_THAT(download, HasSubstr("\"blocks\":true"));
+  EXPECT_THAT(download, Not(HasSubstr("\"url\"")));
+  messages_.clear();
+  Say("d1", dialect::UplinkKind::kBlock,
+      R"({"id":"b","task":")" + task +
+          R"(","component":"main","file":0,"ref":"b3","offset":4000,"length":512,"count":4})");
+  ASSERT_NE(Await("d1", "down/reply", "\"b\""), "") << Log();
+  ASSERT_EQ(messages_.size(), 2u) << "both blocks before the reply";
+  EXPECT_TRUE(messages_[0].topic.ends_with("down/block/b3/4000"));
+  EXPECT_EQ(messages_[0].payload.size(), 512u);
+  EXPECT_TRUE(messages_[1].topic.ends_with("down/block/b3/4512"));
+  EXPECT_EQ(messages_[1].payload.size(), 488u);
+}
+
+TEST_F(Site, AMistakeOfTheConfigurationIsOneClearError) {
+  options_.packages = (directory_ / "nowhere").string();
+  inbox_ = std::make_unique<Inbox>();
+  outbox_ = std::make_unique<Outbox>();
+  const auto started = Engine::Start(options_, *inbox_, *outbox_, [] { return std::uint64_t{0}; });
+  ASSERT_FALSE(started);
+  EXPECT_THAT(started.error().message, HasSubstr("nowhere"));
+}
+
+TEST(Decode, NeighbouringProgressOfOneDeviceIsMergedButNotItsEnd) {
+  const auto progress = [](const std::string& percent) {
+    return Arrival{
+        {"acme", "d1"},
+        &dialect::kNative,
+        dialect::UplinkKind::kProgress,
+        R"({"task":"abcdefgh","component":"main","state":"downloading","percent":)" + percent + "}",
+        1,
+        {}};
+  };
+  Arrival other = progress("7");
+  other.device.device = "d2";
+  const std::vector<Arrival> arrivals = {progress("10"), other, progress("20"), progress("30"),
+                                         progress("100")};
+  const std::vector<Decoded> decoded = Decode(arrivals);
+  ASSERT_EQ(decoded.size(), 3u);
+  EXPECT_EQ(decoded[0].arrival, &arrivals[0]) << "the older place stays";
+  EXPECT_EQ(std::get<core::Progress>(decoded[0].uplink->body).percent, 30)
+      << "the newer percent stays";
+  EXPECT_EQ(std::get<core::Progress>(decoded[2].uplink->body).percent, 100);
+}
+
+}  // namespace
+}  // namespace ota::engine
