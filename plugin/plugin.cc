@@ -129,7 +129,8 @@ class Service {
 
   core::Result<void> Start() {
     const engine::SignalsBlocked blocked;  // for every thread that the engine and libraries start
-    auto engine = engine::Engine::Start(options_, inbox_, outbox_);
+    auto engine =
+        engine::Engine::Start(options_, inbox_, outbox_, [this] { return wake_.ticks(); });
     if (!engine) {
       return tl::unexpected(std::move(engine.error()));
     }
