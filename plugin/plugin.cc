@@ -128,7 +128,6 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   core::Result<void> Start() {
-    const engine::SignalsBlocked blocked;  // for every thread that the engine and libraries start
     auto engine =
         engine::Engine::Start(options_, inbox_, outbox_, [this] { return wake_.ticks(); });
     if (!engine) {
