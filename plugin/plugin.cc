@@ -44,12 +44,9 @@ using Clock = std::chrono::steady_clock;
 
 // The version of the plugin interface, the same in 2.0 and 2.1.
 constexpr int kInterface = 5;
-// 2.1's end of a connection whose session stays. 2.0's headers do not know it, 2.0 refuses it.
+// 2.1's end of a connection whose session stays, with the same data as MOSQ_EVT_DISCONNECT. 2.0's
+// headers do not know it, 2.0 refuses it.
 constexpr int kClientOffline = 28;
-struct ClientOffline {
-  void* future;
-  struct mosquitto* client;
-};
 
 constexpr auto kTicksExpected = std::chrono::seconds(2);
 constexpr core::seconds kRetryTooMany{10};
@@ -478,13 +475,6 @@ int OnDisconnect(int, void* event, void* user) noexcept {
   });
 }
 
-int OnClientOffline(int, void* event, void* user) noexcept {
-  return Guarded(MOSQ_ERR_SUCCESS, [=] {
-    static_cast<Instance*>(user)->service->Gone(static_cast<ClientOffline*>(event)->client);
-    return MOSQ_ERR_SUCCESS;
-  });
-}
-
 // 2.1 ends at any code but 0; 2.0 lets the next plugin reload only after DEFER.
 int OnReload(int, void*, void* user) noexcept {
   const Instance& instance = *static_cast<Instance*>(user);
@@ -504,7 +494,7 @@ struct Callback {
 constexpr Callback kCallbacks[] = {
     {MOSQ_EVT_RELOAD, OnReload},         {MOSQ_EVT_ACL_CHECK, OnAclCheck},
     {MOSQ_EVT_MESSAGE, OnMessage},       {MOSQ_EVT_TICK, OnTick},
-    {MOSQ_EVT_DISCONNECT, OnDisconnect}, {kClientOffline, OnClientOffline},
+    {MOSQ_EVT_DISCONNECT, OnDisconnect}, {kClientOffline, OnDisconnect},
 };
 
 void Unregister(Instance& instance) {
