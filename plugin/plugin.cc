@@ -2,7 +2,7 @@
 // only code that knows Mosquitto. Everything here but the wake thread's look at the outbox runs on
 // the broker's thread and never waits: no disk, no database, no network, no lock that another
 // thread holds for long. What the return codes do to a client, broker version by broker version,
-// README.md says.
+// broker.md says.
 //
 // Compiles against the headers of 2.0 and of 2.1; what differs at run time is found out at run
 // time.
