@@ -2,7 +2,7 @@
 // only code that knows Mosquitto. Everything here but the wake thread's look at the outbox runs on
 // the broker's thread and never waits: no disk, no database, no network, no lock that another
 // thread holds for long. What the return codes do to a client, broker version by broker version,
-// README.md says.
+// broker.md says.
 //
 // Compiles against the headers of 2.0 and of 2.1; what differs at run time is found out at run
 // time.
@@ -44,12 +44,9 @@ using Clock = std::chrono::steady_clock;
 
 // The version of the plugin interface, the same in 2.0 and 2.1.
 constexpr int kInterface = 5;
-// 2.1's end of a connection whose session stays. 2.0's headers do not know it, 2.0 refuses it.
+// 2.1's end of a connection whose session stays, with the same data as MOSQ_EVT_DISCONNECT. 2.0's
+// headers do not know it, 2.0 refuses it.
 constexpr int kClientOffline = 28;
-struct ClientOffline {
-  void* future;
-  struct mosquitto* client;
-};
 
 constexpr auto kTicksExpected = std::chrono::seconds(2);
 constexpr core::seconds kRetryTooMany{10};
@@ -128,8 +125,8 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   core::Result<void> Start() {
-    const engine::SignalsBlocked blocked;  // for every thread that the engine and libraries start
-    auto engine = engine::Engine::Start(options_, inbox_, outbox_);
+    auto engine =
+        engine::Engine::Start(options_, inbox_, outbox_, [this] { return wake_.ticks(); });
     if (!engine) {
       return tl::unexpected(std::move(engine.error()));
     }
@@ -346,8 +343,11 @@ void ReplyForbidden(Service& service, const guard::Client& client, const dialect
   core::Reply reply;
   reply.to = topic.kind ? std::string(dialect::UplinkName(*topic.kind)) : std::string();
   reply.code = core::ReplyCode::kForbidden;
-  reply.message = "topic " + Quote(text) + " is not yours: you are '" + client.device->product +
-                  "/" + client.device->device + "'";
+  reply.message =
+      "topic " + Quote(text) +
+      (guard::IsOwn(client, topic) ? " is not for devices to publish"
+                                   : " is not yours: you are '" + client.device->product + "/" +
+                                         client.device->device + "'");
   service.Reply(*dialect, *client.device, service.LiveOn(*client.device, sender), sender,
                 std::move(reply));
 }
@@ -475,13 +475,6 @@ int OnDisconnect(int, void* event, void* user) noexcept {
   });
 }
 
-int OnClientOffline(int, void* event, void* user) noexcept {
-  return Guarded(MOSQ_ERR_SUCCESS, [=] {
-    static_cast<Instance*>(user)->service->Gone(static_cast<ClientOffline*>(event)->client);
-    return MOSQ_ERR_SUCCESS;
-  });
-}
-
 // 2.1 ends at any code but 0; 2.0 lets the next plugin reload only after DEFER.
 int OnReload(int, void*, void* user) noexcept {
   const Instance& instance = *static_cast<Instance*>(user);
@@ -501,7 +494,7 @@ struct Callback {
 constexpr Callback kCallbacks[] = {
     {MOSQ_EVT_RELOAD, OnReload},         {MOSQ_EVT_ACL_CHECK, OnAclCheck},
     {MOSQ_EVT_MESSAGE, OnMessage},       {MOSQ_EVT_TICK, OnTick},
-    {MOSQ_EVT_DISCONNECT, OnDisconnect}, {kClientOffline, OnClientOffline},
+    {MOSQ_EVT_DISCONNECT, OnDisconnect}, {kClientOffline, OnDisconnect},
 };
 
 void Unregister(Instance& instance) {
@@ -608,14 +601,14 @@ core::Result<std::unique_ptr<Instance>> MakeInstance(mosquitto_plugin_id_t* id,
 
 #define OTA_EXPORT extern "C" __attribute__((visibility("default")))
 
-OTA_EXPORT int mosquitto_plugin_version(int count, const int* versions) noexcept {
+OTA_EXPORT int mosquitto_plugin_version(int count, const int* versions) {
   return std::find(versions, versions + count, ota::kInterface) == versions + count
              ? -1
              : ota::kInterface;
 }
 
 OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* id, void** user,
-                                     struct mosquitto_opt* options, int count) noexcept {
+                                     struct mosquitto_opt* options, int count) {
   return ota::Guarded(MOSQ_ERR_UNKNOWN, [=] {
     auto instance = ota::MakeInstance(id, options, count);
     if (!instance) {
@@ -627,7 +620,7 @@ OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* id, void** user,
   });
 }
 
-OTA_EXPORT int mosquitto_plugin_cleanup(void* user, struct mosquitto_opt*, int) noexcept {
+OTA_EXPORT int mosquitto_plugin_cleanup(void* user, struct mosquitto_opt*, int) {
   return ota::Guarded(MOSQ_ERR_SUCCESS, [=] {
     const std::unique_ptr<ota::Instance> instance(static_cast<ota::Instance*>(user));
     if (instance) {

@@ -344,9 +344,15 @@ CREATE TRIGGER plan_insert AFTER INSERT ON plan BEGIN
   SELECT RAISE(ABORT, 'plan.product: there is no such product; insert it first')
     WHERE NOT EXISTS (SELECT 1 FROM product WHERE name = NEW.product);
   SELECT RAISE(ABORT,
-      'plan.product: the plan has components that this product does not have; delete them first (plan_component)')
+      'plan.product: the plan has components or packages that this product does not have; delete them first (plan_component)')
     WHERE EXISTS (SELECT 1 FROM plan_component c WHERE c.plan = NEW.name
-      AND NOT EXISTS (SELECT 1 FROM component k WHERE k.product = NEW.product AND k.name = c.component));
+      AND NOT EXISTS (SELECT 1 FROM component k WHERE k.product = NEW.product AND k.name = c.component))
+      OR EXISTS (SELECT 1 FROM plan_component c WHERE c.plan = NEW.name AND c.full IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM package k WHERE k.product = NEW.product AND k.name = c.full AND k.kind = 'full' AND k.component =
+          c.component))
+      OR EXISTS (SELECT 1 FROM plan_component c WHERE c.plan = NEW.name AND c.delta IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM package k WHERE k.product = NEW.product AND k.name = c.delta AND k.kind = 'delta' AND k.component =
+          c.component));
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'plan', 'insert', NEW.product, NEW.name, '' FROM now
     WHERE (SELECT found FROM before_insert) <> 'same';

@@ -112,9 +112,10 @@ core::Result<void> Perform(CURL* easy, const std::string& url, const std::string
     return Fail(ErrorCode::kUnavailable,
                 "the server answers with status " + std::to_string(status));
   }
-  if (code == CURLE_UNSUPPORTED_PROTOCOL) {
+  // The address itself was checked; curl gives this code also for an answer that is not HTTP/1.
+  if (code == CURLE_UNSUPPORTED_PROTOCOL && status / 100 == 3) {
     return Fail(ErrorCode::kInvalidArgument,
-                "only http and https are fetched, and https is not redirected to http");
+                "is redirected, but only http and https are fetched, and not http after https");
   }
   if (code != CURLE_OK) {
     return Fail(ErrorCode::kUnavailable, curl_easy_strerror(code));

@@ -45,9 +45,9 @@ class OpenFile {
   // One block [N-28]: as ReadInto, as a value.
   core::Result<std::string> Read(std::int64_t offset, std::size_t length) const;
 
-  // Whether this is the file that the table's entry `file` means, and unchanged.
+  // Whether this is what the table's entry `file` means, and unchanged.
   bool Matches(const ServedFile& file) const {
-    return file.path == file_.path && CheckUnchanged(fd_.get(), file.path, file.facts).has_value();
+    return file.path == file_.path && file.facts == file_.facts && Check().has_value();
   }
 
   // Fails with kCorruption when the file is not what it was.

@@ -369,7 +369,7 @@ MHD_Result Server::State::Send(MHD_Connection* connection, const Grant& grant,
   const char* asked = Header(connection, MHD_HTTP_HEADER_RANGE);
   const char* if_range = Header(connection, MHD_HTTP_HEADER_IF_RANGE);
   // Ranges are defined for GET alone; with another If-Range than our tag the whole is wanted.
-  if (asked != nullptr && !head && (if_range == nullptr || if_range == etag)) {
+  if (asked != nullptr && !head && !same && (if_range == nullptr || if_range == etag)) {
     range = ParseRange(asked, size);
   }
 
@@ -378,12 +378,12 @@ MHD_Result Server::State::Send(MHD_Connection* connection, const Grant& grant,
   std::int64_t length = range.last + 1 - range.first;
   if (same) {
     status = MHD_HTTP_NOT_MODIFIED;
-    length = 0;
+    length = size;  // as the 200 would say; libmicrohttpd sends no body
   } else if (range.kind == Range::Kind::kUnsatisfiable) {
     status = MHD_HTTP_RANGE_NOT_SATISFIABLE;
     length = 0;
   }
-  const bool sends = !head && length > 0;
+  const bool sends = !head && !same && length > 0;
   const Response response(
       length == 0 ? MHD_create_response_from_buffer(0, nullptr, MHD_RESPMEM_PERSISTENT)
                   : MHD_create_response_from_callback(static_cast<std::uint64_t>(length), kBlock,

@@ -24,6 +24,7 @@ struct FileFacts {
   std::int64_t ctime_ns = 0;
   std::string sha256;  // lower-case hex
   std::string md5;
+  bool operator==(const FileFacts&) const = default;
 };
 
 // Asked often while a file is read, with the bytes done so far and in all; false ends the work.

@@ -324,6 +324,21 @@ core::Result<core::Task> TaskOf(Store::Impl& impl, const Query& row, const Catal
   return task;
 }
 
+// The one task of a device that `statement` finds by `key`.
+core::Result<std::optional<core::Task>> OneTask(Store::Impl& impl, const char* statement,
+                                                std::string_view key, const core::Device& device,
+                                                const Catalogue& catalogue) {
+  Query row = impl.Ask(statement);
+  if (!row.Bind(device.id, device.key.device, key).Next()) {
+    return std::nullopt;
+  }
+  core::Result<core::Task> task = TaskOf(impl, row, catalogue);
+  if (!task) {
+    return tl::unexpected(task.error());
+  }
+  return std::move(*task);
+}
+
 bool TaskBefore(const core::Task& left, const core::Task& right) {
   if (left.plan && right.plan && left.plan != right.plan) {
     return Before(*left.plan, *right.plan);
@@ -456,17 +471,13 @@ core::Result<DeviceTasks> Store::LoadTasks(const core::Device& device, const Cat
 core::Result<std::optional<core::Task>> Store::LoadTask(std::string_view name,
                                                         const core::Device& device,
                                                         const Catalogue& catalogue) {
-  return impl_->Run([&]() -> core::Result<std::optional<core::Task>> {
-    Query row = impl_->Ask(sql::kNamedTask);
-    if (!row.Bind(device.id, device.key.device, name).Next()) {
-      return std::nullopt;
-    }
-    core::Result<core::Task> task = TaskOf(*impl_, row, catalogue);
-    if (!task) {
-      return tl::unexpected(task.error());
-    }
-    return std::move(*task);
-  });
+  return impl_->Run([&] { return OneTask(*impl_, sql::kNamedTask, name, device, catalogue); });
+}
+
+core::Result<std::optional<core::Task>> Store::LoadTaskOf(std::string_view plan,
+                                                          const core::Device& device,
+                                                          const Catalogue& catalogue) {
+  return impl_->Run([&] { return OneTask(*impl_, sql::kTaskOfPlan, plan, device, catalogue); });
 }
 
 core::Result<bool> Store::HasTask(std::string_view plan, std::int64_t device_id) {

@@ -147,7 +147,7 @@ Status SetUp(Store::Impl& impl) {
                           ": its file system cannot share memory (write-ahead log); "
                           "put it on a local disk");
   }
-  database.exec("PRAGMA synchronous = FULL");
+  database.exec(impl.options.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
   database.exec("PRAGMA foreign_keys = ON");
   database.exec("PRAGMA temp_store = MEMORY");
   database.exec("PRAGMA trusted_schema = OFF");

@@ -99,6 +99,8 @@ inline constexpr const char* kVersions =
 inline constexpr const char* kLiveTasks =
     OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND (t.ended_ms = 0 OR t.owes_cancel = 1)";
 inline constexpr const char* kNamedTask = OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.name = ?3";
+inline constexpr const char* kTaskOfPlan =
+    OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.plan = ?3";
 #undef OTA_TASK_COLUMNS
 inline constexpr const char* kTaskComponents =
     "SELECT name, state, source, target, package, attempt, percent, progress, installing, boot_id"
@@ -274,6 +276,7 @@ inline constexpr const char* kHot[] = {
     kVersions,
     kLiveTasks,
     kNamedTask,
+    kTaskOfPlan,
     kTaskComponents,
     kHasTask,
     kListed,

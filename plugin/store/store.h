@@ -44,6 +44,7 @@ struct Options {
   // this call; false gives up (kUnavailable). Empty: waits for ever.
   std::function<bool(core::Duration waited)> wait;
   std::int64_t cache_bytes = 32 << 20;
+  bool durable = true;  // a commit is on the disk when Commit() returns; false: a power cut may lose the last ones
 };
 
 // What Open() found and did.
@@ -262,6 +263,10 @@ class Store {
   core::Result<std::optional<core::Task>> LoadTask(std::string_view name,
                                                    const core::Device& device,
                                                    const Catalogue& catalogue);
+  // The device's task of `plan`, whatever became of it.
+  core::Result<std::optional<core::Task>> LoadTaskOf(std::string_view plan,
+                                                     const core::Device& device,
+                                                     const Catalogue& catalogue);
   core::Result<bool> HasTask(std::string_view plan, std::int64_t device_id);
   core::Result<Listed> ListedIn(std::string_view plan, std::string_view device);
   // Registered ones. Counts rows: once per product at start, not per event.

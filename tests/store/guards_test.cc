@@ -1,0 +1,413 @@
+// The guards of schema/0002_guards.sql, each in a bare `sqlite3` process with its defaults, and
+// what is refused also with foreign keys and recursive triggers on. Refused means: an error that
+// helps, and not one byte of the dump differs.
+#include <tuple>
+#include <vector>
+
+#include "store/fixture.h"
+
+namespace ota::store {
+namespace {
+
+struct Case {
+  const char* sql;
+  const char* message;  // part of the refusal; nullptr: it is allowed
+};
+
+const std::vector<Case> kCases = {
+    // keys and references
+    {"INSERT INTO product(name, profile) VALUES ('x', 'none')", "there is no such profile"},
+    {"UPDATE product SET profile = 'none' WHERE name = 'pump'", "there is no such profile"},
+    {"INSERT INTO product(name, dialect) VALUES ('x', 'morse')", "product.dialect"},
+    {"INSERT INTO product(name) VALUES ('a b')", "CHECK constraint"},
+    {"UPDATE product SET name = 'x' WHERE name = 'pump'", "names are keys"},
+    {"DELETE FROM product WHERE name = 'thermo'", "plans use it"},
+    {"DELETE FROM product WHERE name = 'pump'", "packages belong to it"},
+    {"INSERT INTO product(name) VALUES ('x'); DELETE FROM product WHERE name = 'x'", nullptr},
+    {"INSERT OR REPLACE INTO product(name, remarks) VALUES ('pump', 'new')", nullptr},
+    {"DELETE FROM profile WHERE name = 'default'", "products use it"},
+    {"INSERT INTO component(product, name) VALUES ('none', 'x')", "there is no such product"},
+    {"DELETE FROM component WHERE product = 'thermo' AND name = 'radio'",
+     "packages are made for it"},
+    {"INSERT INTO component(product, name) VALUES ('pump', 'x')", nullptr},
+    {"INSERT OR REPLACE INTO component(product, name, alias) VALUES ('pump', 'main', 'Pump')",
+     nullptr},
+    {"INSERT INTO device(product, name) VALUES ('none', 'x')", "there is no such product"},
+    {"INSERT INTO device_tag VALUES ('thermo', 'none', 'k', 'v')", "no such device"},
+    {"INSERT INTO device_tag VALUES ('thermo', 'd1', 'k', 'v')", nullptr},
+    {"INSERT INTO device(product, name) VALUES ('thermo', 'd2'); INSERT INTO device_tag VALUES "
+     "('thermo', 'd2', 'k', 'v');"
+     "DELETE FROM device WHERE name = 'd2'",
+     "it has tags"},
+    {"DELETE FROM device WHERE name = 'd1'", nullptr},
+    // packages
+    {"INSERT INTO package(product, name, component, version) VALUES ('thermo', 'x', 'none', '1')",
+     "no such component"},
+    {"UPDATE package SET version = '2.1' WHERE name = 'main-2'", "it cannot change"},
+    {"UPDATE package SET version = '2.1' WHERE name = 'main-2d'", "it cannot change"},
+    {"UPDATE package SET version = '3.1' WHERE name = 'main-3'", nullptr},
+    {"INSERT OR REPLACE INTO package(product, name, component, version) VALUES ('thermo', "
+     "'main-2', 'main', '6')",
+     "it cannot change"},
+    {"INSERT OR REPLACE INTO package(product, name, component, version) VALUES ('thermo', "
+     "'main-2', 'main', '2.0')",
+     nullptr},
+    {"DELETE FROM package WHERE name = 'main-3'", "plans use it"},
+    {"DELETE FROM package WHERE name = 'bare'", nullptr},
+    {"UPDATE package SET kind = 'delta' WHERE name = 'main-3'", "its files do not fit"},
+    {"UPDATE profile SET max_packages = 5 WHERE name = 'default';"
+     "INSERT INTO package(product, name, component, version) VALUES ('thermo', 'x', 'main', '1')",
+     "profile.max_packages"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'none', 'x')",
+     "no such package"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', '/etc/passwd')",
+     "store directory"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'a/../../b')",
+     "store directory"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', '..')",
+     "store directory"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'a//b')",
+     "store directory"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'a/')",
+     "store directory"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'a\\b')",
+     "store directory"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'a' || char(10))",
+     "store directory"},
+    {"INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'a..b/c.bin')",
+     nullptr},
+    {"INSERT INTO package_file(product, package, source, path) VALUES ('thermo', 'bare', '1', 'x')",
+     "must be '' in a full package"},
+    {"INSERT INTO package_file(product, package, source, path) VALUES ('thermo', 'main-2d', '', "
+     "'x')",
+     "the version that it starts from"},
+    {"INSERT INTO package_file(product, package, seq, path) VALUES ('thermo', 'main-2', 1, 'x')",
+     "cannot change"},
+    {"INSERT OR REPLACE INTO package_file(product, package, path) VALUES ('thermo', 'main-2', "
+     "'evil')",
+     "cannot change"},
+    {"INSERT OR REPLACE INTO package_file(product, package, path) VALUES ('thermo', 'main-2', "
+     "'thermo/main-2.bin')",
+     nullptr},
+    {"UPDATE package_file SET path = 'evil' WHERE package = 'main-2'", "cannot change"},
+    {"UPDATE package_file SET path = 'better' WHERE package = 'main-3'", nullptr},
+    {"UPDATE OR REPLACE package_file SET source = '1.0' WHERE source = '1.1'", "names are keys"},
+    {"DELETE FROM package_file WHERE package = 'main-2d'", "cannot change"},
+    {"UPDATE profile SET max_files = 1; INSERT INTO package_file(product, package, seq, path)"
+     " VALUES ('thermo', 'main-3', 1, 'x')",
+     "profile.max_files"},
+    // plans
+    {"INSERT INTO plan(name, product) VALUES ('x', 'none')", "there is no such product"},
+    {"INSERT INTO plan(name, product, wanted) VALUES ('x', 'thermo', 'active')",
+     "insert the plan as 'draft'"},
+    {"DELETE FROM plan WHERE name = 'spring'", "set wanted='canceled'"},
+    {"DELETE FROM plan WHERE name = 'draft'", "rows hang on it"},
+    {"DELETE FROM plan_component WHERE plan = 'draft'; DELETE FROM plan WHERE name = 'draft'",
+     nullptr},
+    {"UPDATE plan SET name = 'x' WHERE name = 'spring'", "names are keys"},
+    {"UPDATE OR REPLACE plan SET name = 'spring' WHERE name = 'draft'", "names are keys"},
+    {"UPDATE plan SET product = 'pump' WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET scope = 'selected' WHERE name = 'spring'",
+     "only wanted, end_ms and additions"},
+    {"UPDATE plan SET mode = 'manual' WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET priority = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET battery = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET signal = -7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET free_bytes = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET offer_s = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET download_s = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET install_s = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET reboot_s = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET longest_s = 77 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET retry_max = 7 WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET retry_interval_s = 7 WHERE name = 'spring'",
+     "only wanted, end_ms and additions"},
+    {"UPDATE plan SET remarks = 'x' WHERE name = 'spring'", "only wanted, end_ms and additions"},
+    {"UPDATE plan SET end_ms = 7 WHERE name = 'spring'", nullptr},
+    {"UPDATE plan SET wanted = 'active' WHERE name = 'spring'", nullptr},
+    {"UPDATE plan SET wanted = 'paused' WHERE name = 'spring'; UPDATE plan SET wanted = 'active' "
+     "WHERE name = 'spring'",
+     nullptr},
+    {"UPDATE plan SET wanted = 'draft' WHERE name = 'spring'", "cannot be a draft again"},
+    {"UPDATE plan SET wanted = 'paused' WHERE name = 'draft'", "a draft cannot be paused"},
+    {"UPDATE plan SET wanted = 'canceled' WHERE name = 'draft'", nullptr},
+    {"UPDATE plan SET wanted = 'canceled' WHERE name = 'spring'; UPDATE plan SET wanted = 'active' "
+     "WHERE name = 'spring'",
+     "canceled is final"},
+    {"UPDATE plan SET wanted = 'canceled' WHERE name = 'spring'; DELETE FROM plan WHERE name = "
+     "'spring'",
+     "only drafts can be deleted"},
+    // The statement of design section 5: an active plan rewritten with an unknown product.
+    {"INSERT OR REPLACE INTO plan(name, product) VALUES ('spring', 'none')", "cannot be replaced"},
+    {"REPLACE INTO plan(name, product, wanted, remarks, end_ms) VALUES ('spring', 'thermo', "
+     "'paused', 'r', 9000000)",
+     "cannot be replaced"},
+    {"REPLACE INTO plan(name, product, wanted, remarks, end_ms) VALUES ('spring', 'thermo', "
+     "'active', 'r', 9000000)",
+     nullptr},
+    {"INSERT OR IGNORE INTO plan(name, product) VALUES ('spring', 'thermo')", nullptr},
+    {"INSERT INTO plan(name, product) VALUES ('spring', 'thermo') ON CONFLICT DO NOTHING", nullptr},
+    {"INSERT INTO plan(name, product) VALUES ('spring', 'thermo') ON CONFLICT(name) DO UPDATE SET "
+     "end_ms = 5",
+     nullptr},
+    {"INSERT INTO plan(name, product) VALUES ('spring', 'thermo') ON CONFLICT(name) DO UPDATE SET "
+     "priority = 5",
+     "only wanted, end_ms and additions"},
+    {"INSERT OR REPLACE INTO plan(name, product, priority) VALUES ('draft', 'thermo', 5)", nullptr},
+    {"INSERT OR REPLACE INTO plan(name, product) VALUES ('draft', 'pump')",
+     "that this product does not have"},
+    {"UPDATE plan SET product = 'pump' WHERE name = 'draft'", "components of the old product"},
+    // activation
+    {"UPDATE plan SET wanted = 'active' WHERE name = 'draft'", nullptr},
+    {"INSERT INTO plan(name, product) VALUES ('x', 'thermo'); UPDATE plan SET wanted = 'active' "
+     "WHERE name = 'x'",
+     "has no component"},
+    {"UPDATE plan_component SET full = 'bare' WHERE plan = 'draft'; UPDATE plan SET wanted = "
+     "'active' WHERE name = 'draft'",
+     "has no files"},
+    {"INSERT INTO plan_source VALUES ('draft', 'main', '1');"
+     "INSERT OR REPLACE INTO plan_component(plan, seq, component, full) VALUES ('draft', 1, "
+     "'radio', 'radio-2');"
+     "UPDATE plan SET wanted = 'active' WHERE name = 'draft'",
+     "plan_source names a component"},
+    // what hangs on plans
+    {"INSERT INTO plan_component(plan, seq, component, full) VALUES ('none', 1, 'main', 'main-2')",
+     "no such plan"},
+    {"INSERT INTO plan_component(plan, seq, component, full) VALUES ('draft', 2, 'none', 'main-2')",
+     "no such component"},
+    {"INSERT INTO plan_component(plan, seq, component, full) VALUES ('draft', 2, 'radio', "
+     "'main-2')",
+     "kind 'full'"},
+    {"INSERT INTO plan_component(plan, seq, component, full) VALUES ('draft', 2, 'radio', 'none')",
+     "kind 'full'"},
+    {"UPDATE plan_component SET full = 'main-2d' WHERE plan = 'draft'", "kind 'full'"},
+    {"UPDATE plan_component SET full = 'pump-2' WHERE plan = 'draft'", "kind 'full'"},
+    {"UPDATE plan_component SET full = NULL, delta = 'main-2' WHERE plan = 'draft'",
+     "kind 'delta'"},
+    {"UPDATE plan_component SET delta = 'main-2d' WHERE plan = 'draft'", "same version"},
+    {"UPDATE plan_component SET full = 'main-2' WHERE plan = 'draft'", nullptr},
+    {"INSERT INTO plan_component(plan, seq, component, full) VALUES ('spring', 3, 'main', "
+     "'main-3')",
+     "UNIQUE"},
+    {"INSERT OR REPLACE INTO plan_component(plan, seq, component, full) VALUES ('spring', 3, "
+     "'main', 'main-3')",
+     "no draft any more"},
+    {"INSERT OR REPLACE INTO plan_component(plan, seq, component, full) VALUES ('spring', 1, "
+     "'main', 'main-3')",
+     "no draft any more"},
+    {"INSERT OR REPLACE INTO plan_component VALUES ('spring', 1, 'main', 'main-2', 'main-2d')",
+     nullptr},
+    {"UPDATE plan_component SET delta = NULL WHERE plan = 'spring'", "no draft any more"},
+    {"DELETE FROM plan_component WHERE plan = 'spring' AND seq = 2", "no draft any more"},
+    {"INSERT INTO plan_source VALUES ('draft', 'radio', '1')", "has no such component"},
+    {"INSERT INTO plan_source VALUES ('spring', 'main', '0.9')", "no draft any more"},
+    {"INSERT OR REPLACE INTO plan_source VALUES ('spring', 'main', '1.0')", nullptr},
+    {"DELETE FROM plan_source WHERE plan = 'spring'", "no draft any more"},
+    {"INSERT INTO plan_source VALUES ('draft', 'main', '1'); DELETE FROM plan_component WHERE plan "
+     "= 'draft'",
+     "source versions hang on it"},
+    {"INSERT INTO plan_device(plan, device) VALUES ('none', 'x')", "no such plan"},
+    {"INSERT INTO plan_device(plan, device) VALUES ('spring', 'never-seen')", nullptr},
+    {"INSERT INTO plan_device(plan, list, device) VALUES ('spring', 'black', 'd2')", nullptr},
+    {"DELETE FROM plan_device WHERE plan = 'spring'", "lists can grow"},
+    {"UPDATE plan_device SET rank = 9 WHERE plan = 'spring'", "lists can grow"},
+    {"INSERT OR REPLACE INTO plan_device(plan, device, rank) VALUES ('spring', 'd1', 9)",
+     "lists can grow"},
+    {"INSERT OR REPLACE INTO plan_device(plan, device, rank) VALUES ('spring', 'd1', 1)", nullptr},
+    {"UPDATE plan_text SET text = 'x' WHERE plan = 'spring'", "no draft any more"},
+    {"INSERT INTO plan_text VALUES ('spring', 'de', 'x')", "no draft any more"},
+    {"INSERT OR REPLACE INTO plan_text VALUES ('spring', 'en', 'x')", "no draft any more"},
+    {"DELETE FROM plan_text", "no draft any more"},
+    {"INSERT OR REPLACE INTO plan_tag VALUES ('spring', 'k', 'x')", "no draft any more"},
+    {"DELETE FROM plan_tag", "no draft any more"},
+    {"INSERT INTO plan_tag VALUES ('draft', 'k', 'x'); UPDATE plan_tag SET value = 'y' WHERE plan "
+     "= 'draft'",
+     nullptr},
+    // settings
+    {"INSERT INTO setting VALUES ('log_days', '30')", nullptr},
+    {"INSERT INTO setting VALUES ('log_days', '0')", "from 1 to 3650"},
+    {"INSERT INTO setting VALUES ('log_days', '3651')", "from 1 to 3650"},
+    {"INSERT INTO setting VALUES ('log_days', '1e2')", "from 1 to 3650"},
+    {"INSERT INTO setting VALUES ('log_days', '')", "from 1 to 3650"},
+    {"INSERT INTO setting VALUES ('download_bytes_per_second', '-1')", "from 0"},
+    {"INSERT INTO setting VALUES ('download_connections', '10001')", "from 0"},
+    {"INSERT INTO setting VALUES ('colour', 'red')", "setting.name"},
+    // requests
+    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring')", nullptr},
+    {"INSERT INTO request(act, product, device) VALUES ('cancel', 'thermo', 'd1')", nullptr},
+    {"INSERT INTO request(act, plan, device) VALUES ('cancel', 'spring', 'd1')", nullptr},
+    {"INSERT INTO request(act) VALUES ('cancel')", "neither a plan nor a device"},
+    {"INSERT INTO request(act, product, device) VALUES ('release', 'thermo', 'd1')",
+     "names no plan"},
+    {"INSERT INTO request(act, plan) VALUES ('cancel', 'none')", "there is no such plan"},
+    {"INSERT INTO request(act, device) VALUES ('cancel', 'd1')", "name its product"},
+    {"INSERT INTO request(act, product, device) VALUES ('cancel', 'thermo', 'none')",
+     "no such device"},
+    {"INSERT INTO request(act, product, device) VALUES ('cancel', 'none', 'd1')",
+     "no such product"},
+    {"INSERT INTO request(act, plan, product) VALUES ('cancel', 'spring', 'pump')",
+     "another product"},
+    {"INSERT INTO request(act, plan) VALUES ('dance', 'spring')", "CHECK"},
+    {"INSERT INTO request(act, plan, state) VALUES ('cancel', 'spring', 'done')",
+     "the engine fills in"},
+    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring'); UPDATE request SET state = "
+     "'done'",
+     "cannot be changed"},
+    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring'); DELETE FROM request", nullptr},
+    {"INSERT INTO request(id, act, plan) VALUES (5, 'cancel', 'spring');"
+     "INSERT OR REPLACE INTO request(id, act, plan) VALUES (5, 'release', 'spring')",
+     "cannot be replaced"},
+    // who and what
+    {"DELETE FROM journal", "cannot be deleted"},
+    {"UPDATE journal SET act = 'x'", "cannot be changed"},
+    {"INSERT OR REPLACE INTO journal SELECT id, 0, NULL, 'x', 'x', NULL, NULL, '' FROM journal",
+     "cannot be changed"},
+    {"INSERT INTO import(at_ms, who, host, file, sha256, open) VALUES (1, 'a', 'b', 'c', 'd', 0); "
+     "DELETE FROM import",
+     "cannot be deleted"},
+    {"INSERT INTO import(at_ms, who, host, file, sha256, open) VALUES (1, 'a', 'b', 'c', 'd', 0);"
+     "UPDATE import SET who = 'x'",
+     "cannot be changed"},
+    {"INSERT INTO import(at_ms, who, host, file, sha256) VALUES (1, 'a', 'b', 'c', 'd'); UPDATE "
+     "import SET open = 0",
+     nullptr},
+    {"DELETE FROM before_insert", "belongs to the triggers"},
+    // state tables
+    {"INSERT INTO device_state(product, name, registered_ms, seen_ms) VALUES ('thermo', 'x', 1, 1)",
+     "what people know of a device goes into device"},
+    {"DELETE FROM device_state", "device_state is written by the engine"},
+    {"UPDATE device_version SET version = '9'", "device_version is written by the engine"},
+    {"UPDATE package_state SET state = 'ready'", "package_state is written by the engine"},
+    {"UPDATE plan_state SET state = 'active'", "insert into request (act 'release')"},
+    {"DELETE FROM plan_state", "plan_state is written by the engine"},
+    {"UPDATE task SET state = 'canceled'", "to cancel a task insert into request (act 'cancel')"},
+    {"REPLACE INTO task SELECT * FROM task", "task is written by the engine"},
+    {"DELETE FROM task", "task is written by the engine"},
+    {"DELETE FROM task_component", "task_component is written by the engine"},
+    {"DELETE FROM log", "log is written by the engine"},
+    {"INSERT INTO log(at_ms, event) VALUES (1, 'x')", "log is written by the engine"},
+    {"DELETE FROM engine_health", "engine_health is written by the engine"},
+    {"DELETE FROM engine_state", "engine_state is written by the engine"},
+    {"UPDATE engine_state SET commit_no = 7", "engine_state is written by the engine"},
+    {"UPDATE engine_state SET commit_no = 7, writing = 1", "engine_state is written by the engine"},
+    {"REPLACE INTO engine_state VALUES (1, 'x', 0, 0, 0, 1)",
+     "engine_state is written by the engine"},
+};
+
+// Rows in every state table, so that UPDATE and DELETE have something to hit.
+constexpr const char* kEngine = R"(
+BEGIN;
+UPDATE engine_state SET writing = 1;
+INSERT INTO device_state(id, product, name, registered_ms, seen_ms) VALUES (1, 'thermo', 'd1', 1, 1);
+INSERT INTO device_version VALUES (1, 'main', '1.0', 0, 1);
+INSERT INTO package_state(product, package, source, seq, path, state) VALUES ('thermo', 'main-2', '', 0, 'thermo/main-2.bin', 'hashing');
+INSERT INTO plan_state(plan, state, "order", activated_ms) VALUES ('spring', 'active', 1, 1);
+INSERT INTO task(id, name, plan, device_id, state, created_ms) VALUES (1, 't1', 'spring', 1, 'offered', 1);
+INSERT INTO task_component(task_id, seq, name, state, target) VALUES (1, 0, 'main', 'current', '2.0');
+INSERT INTO log(at_ms, event) VALUES (1, 'offer');
+INSERT INTO engine_health VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, '');
+UPDATE engine_state SET writing = 0;
+COMMIT;
+)";
+
+class Guards : public StoreTest {
+ protected:
+  void SetUp() override {
+    StoreTest::SetUp();
+    Reopen();
+    Close();
+    ASSERT_EQ(Shell(kPeople), "");
+    ASSERT_EQ(Shell(kEngine), "");
+    std::filesystem::copy_file(path(), directory_ / "base.db");
+    dump_ = Shell(".dump");
+  }
+  void Restore() {
+    std::filesystem::copy_file(directory_ / "base.db", path(),
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  std::string dump_;
+};
+
+TEST_F(Guards, EveryGuardHoldsInABareShell) {
+  for (const Case& one : kCases) {
+    SCOPED_TRACE(one.sql);
+    Restore();
+    const std::string said = Shell(std::string("BEGIN;\n") + one.sql + ";\nROLLBACK;\n");
+    if (one.message == nullptr) {
+      EXPECT_EQ(said, "");
+      continue;
+    }
+    EXPECT_NE(said.find(one.message), std::string::npos) << said;
+  }
+}
+
+TEST_F(Guards, WhatIsRefusedLeavesNothingBehindWhateverThePragmas) {
+  for (const char* pragmas : {"", "PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;\n"}) {
+    for (const Case& one : kCases) {
+      if (one.message == nullptr || std::string_view(one.sql).find(';') != std::string_view::npos) {
+        continue;
+      }
+      SCOPED_TRACE(std::string(pragmas) + one.sql);
+      const std::string said = Shell(std::string(pragmas) + one.sql + ";\n.dump\n");
+      EXPECT_NE(said.find("rror"), std::string::npos) << said.substr(0, 200);
+      const std::size_t begin = said.find("PRAGMA foreign_keys=OFF;");
+      ASSERT_NE(begin, std::string::npos);
+      // The last line says COMMIT or, after an error, ROLLBACK.
+      EXPECT_TRUE(said.substr(begin, said.rfind('\n', said.size() - 2) - begin) ==
+                  dump_.substr(0, dump_.rfind('\n', dump_.size() - 2)));
+    }
+  }
+}
+
+TEST_F(Guards, AnAnsweredRequestStays) {
+  Shell(
+      "INSERT INTO request(act, plan) VALUES ('cancel', 'spring');"
+      "UPDATE engine_state SET writing = 1;"
+      "UPDATE request SET state = 'done', answered_ms = 1;"
+      "UPDATE engine_state SET writing = 0;");
+  EXPECT_NE(Shell("DELETE FROM request").find("answered ones are history"), std::string::npos);
+  EXPECT_EQ(Shell("SELECT state FROM request"), "done\n");
+}
+
+TEST_F(Guards, OnlyOneTaskOfADeviceIsOpenEvenForTheEngine) {
+  const std::string said = Shell(
+      "UPDATE engine_state SET writing = 1;"
+      "INSERT INTO task(name, plan, device_id, state, created_ms) VALUES ('t2', 'draft', 1, "
+      "'waiting', 1);");
+  EXPECT_NE(said.find("UNIQUE constraint failed: task.device_id"), std::string::npos) << said;
+}
+
+TEST_F(Guards, AWrittenRowIsJournaledWhenAValueDiffersAndOnlyThen) {
+  const auto changes = [&](const std::string& sql) {
+    Restore();
+    const std::string last = Shell("SELECT max(id) FROM journal");
+    const std::string said = Shell(sql);
+    EXPECT_EQ(said, "") << sql;
+    return Shell("SELECT \"table\", act, product, key, detail, import FROM journal WHERE id > " +
+                 last);
+  };
+  EXPECT_EQ(changes("UPDATE plan SET wanted = 'paused' WHERE name = 'spring'"),
+            "plan|update|thermo|spring|wanted active -> paused|\n");
+  EXPECT_EQ(changes("UPDATE plan SET wanted = 'active' WHERE name = 'spring'"), "");
+  EXPECT_EQ(changes("INSERT OR REPLACE INTO plan_device VALUES ('spring', 'white', 'd1', 1)"), "");
+  EXPECT_EQ(changes("INSERT OR IGNORE INTO plan_device VALUES ('spring', 'white', 'd1', 7)"), "");
+  EXPECT_EQ(changes("INSERT INTO plan_device VALUES ('spring', 'white', 'd1', 1)"
+                    " ON CONFLICT(plan, list, device) DO UPDATE SET rank = excluded.rank"),
+            "");
+  EXPECT_EQ(changes("INSERT INTO plan_device VALUES ('spring', 'white', 'd2', 1)"),
+            "plan_device|insert|thermo|spring|white d2|\n");
+  EXPECT_EQ(changes("INSERT OR REPLACE INTO product(name, remarks) VALUES ('pump', 'x')"),
+            "product|insert|pump|pump||\n");
+  EXPECT_EQ(changes("DELETE FROM package WHERE name = 'bare'"), "package|delete|thermo|bare||\n");
+  EXPECT_EQ(changes("INSERT INTO setting VALUES ('log_days', '7')"),
+            "setting|insert||log_days|7|\n");
+  EXPECT_EQ(changes("INSERT INTO request(act, plan) VALUES ('release', 'spring')"),
+            "request|insert||spring|release 1|\n");
+  EXPECT_EQ(changes("BEGIN; INSERT INTO import(at_ms, who, host, file, sha256) VALUES (1, 'a', "
+                    "'b', 'c', 'd');"
+                    "UPDATE device SET retired = 1; UPDATE import SET open = 0; COMMIT"),
+            "device|update|thermo|d1||1\n");
+}
+
+}  // namespace
+}  // namespace ota::store
