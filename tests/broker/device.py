@@ -93,7 +93,13 @@ class Device:
         return json.loads(message.payload)
 
     def reply(self, id, timeout=TIMEOUT):
-        return self.take("reply", timeout, id=id)
+        """The reply to this uplink; 413, 429 and 503 may come without `id`."""
+        def fits(message):
+            if message.topic != self.topic("down/reply"):
+                return False
+            body = json.loads(message.payload)
+            return body.get("id") == id or ("id" not in body and body["code"] in (413, 429, 503))
+        return json.loads(self.client.take(fits, timeout, f"reply to {id}").payload)
 
     def waiting(self, *kinds):
         """What has come and was not taken, as (kind, body); a barrier first."""

@@ -103,16 +103,6 @@ def test_a_database_of_a_newer_schema_is_not_touched(site):
     assert site.database.read_bytes() == before
 
 
-def test_a_database_in_a_missing_directory(make_site, tmp_path):
-    site = make_site(options={"database": str(tmp_path / "nowhere" / "ota.db")}, wait=False)
-    passive(site, "nowhere")
-    (tmp_path / "nowhere").mkdir()
-    site.database = tmp_path / "nowhere" / "ota.db"
-    site.wait_engine(90)
-    site.pump()
-    Device(site).upgrade()
-
-
 def test_an_option_makes_a_fault_stop_the_broker(make_site):
     site = make_site(options={"on_database_fault": "stop"})
     stop(site)

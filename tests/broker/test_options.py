@@ -29,6 +29,7 @@ def refused(make_site, options=None, **arguments):
     ({"nosuch": "1"}, ["nosuch"]),
     ({"databse": "/tmp/x"}, ["databse"]),
     ({"database": "relative.db"}, ["database", "relative.db"]),
+    ({"database": "/nonexistent/ota.db"}, ["database", "/nonexistent"]),
     ({"packages": "relative"}, ["packages"]),
     ({"guard": "maybe"}, ["guard", "maybe"]),
     ({"acl_other": "deny"}, ["acl_other", "deny"]),
