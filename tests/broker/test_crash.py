@@ -41,7 +41,7 @@ class Life(threading.Thread):
                 while not self.ended.is_set():
                     self.act()
             except (mqtt.Closed, mqtt.Refused, OSError, http.client.HTTPException):
-                self.ended.wait(0.02)  # the broker is away
+                self.ended.wait(0.05)  # the broker is away
             except Exception as error:
                 self.fault = error
                 raise
@@ -53,11 +53,16 @@ class Life(threading.Thread):
         versions = dict(self.device.versions)
         with self.lock:
             self.since.append(versions)
-        reply = self.device.report(task=self.task)
-        assert reply["code"] in (200, 503), reply
-        if reply["code"] == 200:
-            with self.lock:
-                self.known, self.since = versions, []
+        self.stored(self.device.report(task=self.task))
+        with self.lock:
+            self.known, self.since = versions, []
+
+    def stored(self, reply):
+        """After a 503 (the engine has not opened its database yet) the device comes again."""
+        if reply["code"] == 503:
+            raise mqtt.Closed("503")
+        assert reply["code"] in (200, 410), reply
+        return reply["code"] == 200
 
     def act(self):
         d = self.device
@@ -72,7 +77,7 @@ class Life(threading.Thread):
             self.task = None
         elif message.topic.endswith("/plan"):
             self.task = body["task"]
-            if d.confirm(body["task"])["code"] == 200:
+            if self.stored(d.confirm(body["task"])):
                 with self.lock:
                     self.confirmed.add(body["task"])
         else:
@@ -91,7 +96,7 @@ class Life(threading.Thread):
                     return
                 d.check(file, body)
         for state in ("downloading", "installing"):
-            d.progress(download["task"], state, download["component"])
+            self.stored(d.progress(download["task"], state, download["component"]))
         if download["component"] == "main":
             d.client.kill()
             d.boot_id = f"b{next(d.boots)}"
