@@ -112,7 +112,7 @@ class Site : public testing::Test {
 
   void Say(const std::string& device, dialect::UplinkKind kind, const std::string& payload) {
     const Admission admission = inbox_->Offer({{"acme", device},
-                                               &dialect::kNative,
+                                               &dialect::Dialects()[0],
                                                kind,
                                                payload,
                                                live_[{"acme", device}],
@@ -410,7 +410,7 @@ TEST(Decode, NeighbouringProgressOfOneDeviceIsMergedButNotItsEnd) {
   const auto progress = [](const std::string& percent) {
     return Arrival{
         {"acme", "d1"},
-        &dialect::kNative,
+        &dialect::Dialects()[0],
         dialect::UplinkKind::kProgress,
         R"({"task":"abcdefgh","component":"main","state":"downloading","percent":)" + percent + "}",
         1,
