@@ -1,5 +1,8 @@
 // Rows <-> values: what is saved is what is loaded, through indexes, in transactions that keep
 // their promises.
+#include <signal.h>
+#include <sys/resource.h>
+
 #include <gmock/gmock.h>
 
 #include "core/names.h"
@@ -574,7 +577,9 @@ TEST_F(Rows, WhatAnotherProcessDidIsSeen) {
   EXPECT_EQ(requests->at(0).plan, "");
   EXPECT_EQ(requests->at(0).device, "d1");
   EXPECT_EQ(requests->at(0).argument, "x");
-  ASSERT_TRUE(store_->AnswerRequest(requests->at(0).id, RequestState::kRefused, "no task", At(5)));
+  const Status answered =
+      store_->AnswerRequest(requests->at(0).id, RequestState::kRefused, "no task", At(5));
+  ASSERT_TRUE(answered) << answered.error().message;
   ASSERT_TRUE(store_->Commit(At(6)));
   EXPECT_THAT(*store_->NewRequests(10), IsEmpty());
   EXPECT_EQ(*store_->JournalDone(), changes->back().id);
@@ -689,6 +694,40 @@ TEST_F(Rows, AnUnknownNameInARowIsDamage) {
   core::Result<DeviceTasks> tasks = store_->LoadTasks(decision.device, *catalogue_);
   ASSERT_FALSE(tasks);
   EXPECT_EQ(tasks.error().code, core::ErrorCode::kCorruption);
+}
+
+TEST_F(Rows, ABatchThatFindsNoRoomIsRolledBackAndCanBeTriedAgain) {
+  const auto write = [&]() -> Status {
+    if (Status begun = store_->Begin(); !begun) {
+      return begun;
+    }
+    core::LogEntry entry;
+    entry.detail = std::string(1000, 'x');
+    for (int index = 0; index < 100; ++index) {
+      if (Status logged = store_->Log(entry, {}, At(1)); !logged) {
+        store_->Rollback();
+        return logged;
+      }
+    }
+    return store_->Commit(At(1));
+  };
+  ASSERT_TRUE(write());
+  const std::int64_t number = store_->commit_no();
+  // No file of this process may grow any more.
+  ::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  struct rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(store_->WalBytes());
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &none), 0);
+  const Status refused = write();
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, core::ErrorCode::kUnavailable);
+  EXPECT_EQ(store_->commit_no(), number);
+  EXPECT_EQ(Shell("SELECT count(*) FROM log"), "100\n");
+  ASSERT_TRUE(write());
+  EXPECT_EQ(Shell("SELECT count(*) FROM log; PRAGMA integrity_check"), "200\nok\n");
 }
 
 // -- cost
