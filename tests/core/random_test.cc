@@ -94,7 +94,11 @@ UplinkBody RandomUplink(Dice& dice, Site& site) {
 void Repeat(Site& site, const UplinkBody& body) {
   const Decision& second = site.Send(body);
   const Progress* progress = std::get_if<Progress>(&body);
-  EXPECT_TRUE(second.tasks.empty());
+  EXPECT_TRUE(second.tasks.empty())
+      << "uplink " << body.index() << ", "
+      << (second.log.empty() ? "no log"
+                             : second.log[0].event + " " + second.log[0].old_state + " -> " +
+                                   second.log[0].new_state + " " + second.log[0].detail);
   EXPECT_TRUE(second.log.empty() || (progress != nullptr && progress->attempt));  // [N-33]
   EXPECT_FALSE(second.device_changed || second.installed_changed);
 }
