@@ -267,7 +267,7 @@ class CommandLine {
     CLI::App* sql = Command(
         app_, "sql",
         "Open the sqlite3 shell as it should be: timeout, foreign keys, recursive triggers.\n"
-        "Further words go to sqlite3: its options and one SQL text.",
+        "Further words go to sqlite3: its options and one SQL text; the exit code is sqlite3's.",
         "sql -readonly 'SELECT * FROM plans'",
         [this] { return Sql(args_.context, sql_->remaining()); });
     sql->prefix_command();
