@@ -3,19 +3,26 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+
 static long crash_at;
 static long crash_points_passed;
 
-void CrashAt(long n) { crash_at = n; }
-long CrashPointsPassed(void) { return crash_points_passed; }
-void SetCrashPointsPassed(long n) { crash_points_passed = n; }
+void CrashAt(long n) {
+  crash_at = n;
+}
+long CrashPointsPassed(void) {
+  return crash_points_passed;
+}
+void SetCrashPointsPassed(long n) {
+  crash_points_passed = n;
+}
 
 void CrashPoint(void) {
   if (++crash_points_passed == crash_at) {

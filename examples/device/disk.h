@@ -4,14 +4,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// For tests: the process ends without any cleaning up at the n-th crash point that it passes; 0: never.
+// For tests: the process ends without any cleaning up at the n-th crash point that it passes; 0:
+// never.
 void CrashAt(long n);
 long CrashPointsPassed(void);
 void SetCrashPointsPassed(long n);
 // Marks a place where the power may fail. Put one between any two effects on disk or on the wire.
 void CrashPoint(void);
 
-// Writes DIR/NAME so that after a power cut it has either its old or its new content. False: errno says why.
+// Writes DIR/NAME so that after a power cut it has either its old or its new content. False: errno
+// says why.
 bool WriteAtomically(const char* dir, const char* name, const char* text);
 // Gives the text of DIR/NAME, to be freed; NULL if it cannot be read.
 char* ReadText(const char* dir, const char* name);

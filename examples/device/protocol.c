@@ -1,10 +1,11 @@
 // JSON of the native dialect, by cJSON.
 #include "protocol.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cjson/cJSON.h>
 
 static const cJSON* Member(const cJSON* object, const char* name) {
   return cJSON_GetObjectItemCaseSensitive(object, name);
@@ -16,7 +17,8 @@ static bool Fail(char* error, const char* member, const char* rule) {
 }
 
 // A string of min to size-1 bytes.
-static bool Text(const cJSON* object, const char* name, char* to, size_t size, size_t min, char* error) {
+static bool Text(const cJSON* object, const char* name, char* to, size_t size, size_t min,
+                 char* error) {
   const char* text = cJSON_GetStringValue(Member(object, name));
   size_t length = text != NULL ? strlen(text) : 0;
   if (text == NULL || length < min || length >= size) {
@@ -89,7 +91,8 @@ static bool DecodeDownloadObject(const cJSON* object, char* task, Download* down
   if (download->attempt < 1) {
     return Fail(error, "attempt", "must be an integer above 0");
   }
-  if (!cJSON_IsArray(files) || cJSON_GetArraySize(files) < 1 || cJSON_GetArraySize(files) > kMaxFiles) {
+  if (!cJSON_IsArray(files) || cJSON_GetArraySize(files) < 1 ||
+      cJSON_GetArraySize(files) > kMaxFiles) {
     return Fail(error, "files", "must be an array of 1 to 5");
   }
   cJSON_ArrayForEach(item, files) {
@@ -131,7 +134,8 @@ static bool DecodeReplyObject(const cJSON* object, Reply* reply, char* error) {
 
 bool DecodePlan(const char* text, Plan* plan, char* error) {
   cJSON* object = cJSON_Parse(text);
-  bool ok = cJSON_IsObject(object) ? DecodePlanObject(object, plan, error) : Fail(error, "payload", "no JSON object");
+  bool ok = cJSON_IsObject(object) ? DecodePlanObject(object, plan, error)
+                                   : Fail(error, "payload", "no JSON object");
   cJSON_Delete(object);
   return ok;
 }
@@ -146,14 +150,16 @@ bool DecodeDownload(const char* text, char* task, Download* download, char* erro
 
 bool DecodeCancel(const char* text, char* task, char* error) {
   cJSON* object = cJSON_Parse(text);
-  bool ok = cJSON_IsObject(object) ? Text(object, "task", task, 33, 8, error) : Fail(error, "payload", "no JSON object");
+  bool ok = cJSON_IsObject(object) ? Text(object, "task", task, 33, 8, error)
+                                   : Fail(error, "payload", "no JSON object");
   cJSON_Delete(object);
   return ok;
 }
 
 bool DecodeReply(const char* text, Reply* reply, char* error) {
   cJSON* object = cJSON_Parse(text);
-  bool ok = cJSON_IsObject(object) ? DecodeReplyObject(object, reply, error) : Fail(error, "payload", "no JSON object");
+  bool ok = cJSON_IsObject(object) ? DecodeReplyObject(object, reply, error)
+                                   : Fail(error, "payload", "no JSON object");
   cJSON_Delete(object);
   return ok;
 }
@@ -220,7 +226,8 @@ char* EncodeVersion(const char* id, const State* state, const Health* health) {
   return End(object);
 }
 
-char* EncodeConfirm(const char* id, const char* task, bool accept, const char* reason, int64_t retry_after) {
+char* EncodeConfirm(const char* id, const char* task, bool accept, const char* reason,
+                    int64_t retry_after) {
   cJSON* object = Begin(id, task);
   cJSON_AddBoolToObject(object, "accept", accept);
   AddText(object, "reason", reason);
@@ -235,7 +242,8 @@ char* EncodeProgress(const char* id, const State* state, const Progress* progres
   cJSON_AddStringToObject(object, "state", progress->state);
   AddNumber(object, "percent", progress->percent, -1);
   AddNumber(object, "code", progress->code, 0);
-  AddText(object, strcmp(progress->state, "waiting") == 0 ? "reason" : "message", progress->message);
+  AddText(object, strcmp(progress->state, "waiting") == 0 ? "reason" : "message",
+          progress->message);
   AddNumber(object, "retryAfter", progress->retry_after, 0);
   return End(object);
 }

@@ -1,5 +1,5 @@
-// The messages of the native dialect, ota/v1: JSON texts <-> values. Checks every length and type, so that
-// the rest of the program need not. Knows no network and no disk.
+// The messages of the native dialect, ota/v1: JSON texts <-> values. Checks every length and type,
+// so that the rest of the program need not. Knows no network and no disk.
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ typedef struct Target {
 typedef struct Plan {
   char task[33];
   bool manual;
-  bool consent;   // the user was asked on the platform
+  bool consent;    // the user was asked on the platform
   char text[512];  // for the user; cut here, a screen is small
   int count;
   Target components[kMaxPlanComponents];
@@ -28,8 +28,8 @@ typedef struct Plan {
 } Plan;
 
 typedef struct Reply {
-  char id[65];   // "" if absent
-  char to[16];   // version, confirm, progress, block
+  char id[65];    // "" if absent
+  char to[16];    // version, confirm, progress, block
   char task[33];  // "" if absent
   int code;
   int64_t retry_after;  // seconds; 0 if absent
@@ -55,7 +55,8 @@ bool DecodeReply(const char* text, Reply* reply, char* error);
 
 // Each gives a text to be freed. Members that are NULL, "" or 0 are left out.
 char* EncodeVersion(const char* id, const State* state, const Health* health);
-char* EncodeConfirm(const char* id, const char* task, bool accept, const char* reason, int64_t retry_after);
+char* EncodeConfirm(const char* id, const char* task, bool accept, const char* reason,
+                    int64_t retry_after);
 typedef struct Progress {
   const char* state;  // "downloading", ...
   int percent;        // -1: none

@@ -1,11 +1,12 @@
 // state.json <-> State, and the little boot loader.
 #include "state.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cjson/cJSON.h>
 
 #include "disk.h"
 
@@ -119,7 +120,8 @@ static bool Decode(State* state, const char* text) {
   return state->component_count > 0;
 }
 
-bool StateOpen(State* state, const char* dir, const Component* components, int count, char error[256]) {
+bool StateOpen(State* state, const char* dir, const Component* components, int count,
+               char error[256]) {
   memset(state, 0, sizeof *state);
   if (snprintf(state->dir, sizeof state->dir, "%s", dir) >= (int)sizeof state->dir) {
     snprintf(error, 256, "the name of the state directory is too long");
@@ -134,7 +136,8 @@ bool StateOpen(State* state, const char* dir, const Component* components, int c
     memcpy(state->components, components, (size_t)count * sizeof *components);
     state->component_count = count;
   } else if (text == NULL || !Decode(state, text)) {
-    snprintf(error, 256, "%.150s/state.json: cannot be read: %s", dir, text == NULL ? strerror(errno) : "damaged");
+    snprintf(error, 256, "%.150s/state.json: cannot be read: %s", dir,
+             text == NULL ? strerror(errno) : "damaged");
     free(text);
     return false;
   }
@@ -182,7 +185,8 @@ Component* StateOnTrial(State* state) {
 }
 
 void SlotPath(const State* state, const Component* component, int index, char path[kPathBytes]) {
-  snprintf(path, kPathBytes, "%s/%s.%c/%d", state->dir, component->name, component->slot == 'a' ? 'b' : 'a', index);
+  snprintf(path, kPathBytes, "%s/%s.%c/%d", state->dir, component->name,
+           component->slot == 'a' ? 'b' : 'a', index);
 }
 
 bool StatePutOnTrial(State* state, Component* component, const char* version) {

@@ -1,9 +1,11 @@
-// What the device remembers across power cuts: the number of boots, the installed versions, the held task
-// and how far its download is. One JSON file, state.json, which is always replaced as a whole.
+// What the device remembers across power cuts: the number of boots, the installed versions, the
+// held task and how far its download is. One JSON file, state.json, which is always replaced as a
+// whole.
 //
-// Every component has two slots, the directories COMPONENT.a and COMPONENT.b. One holds what is installed;
-// a download is written into the other. Installing is one write of state.json that puts the other slot on
-// trial. StateBoot() plays the boot loader: a slot on trial is tried kBootTries times, then it goes back.
+// Every component has two slots, the directories COMPONENT.a and COMPONENT.b. One holds what is
+// installed; a download is written into the other. Installing is one write of state.json that puts
+// the other slot on trial. StateBoot() plays the boot loader: a slot on trial is tried kBootTries
+// times, then it goes back.
 #pragma once
 
 #include <stdbool.h>
@@ -47,19 +49,22 @@ typedef struct State {
   Component components[kMaxComponents];
   // The held task.
   Phase phase;
-  char task[33];  // "" when the device holds none, or was told while installing that it is over
-  bool postponed;  // this offer was postponed once (for --postpone)
+  char task[33];      // "" when the device holds none, or was told while installing that it is over
+  bool postponed;     // this offer was postponed once (for --postpone)
   Download download;  // attempt 0: none yet
-  int file;           // progress: bytes [0, offset) of this file are on disk, and all files before it
+  int file;  // progress: bytes [0, offset) of this file are on disk, and all files before it
   int64_t offset;
   int failure;  // code of the last failure of this attempt; 0: none
   char failure_text[257];
 } State;
 
-// Reads DIR/state.json, or starts with what `components` says when there is none. False: `error` says why.
-bool StateOpen(State* state, const char* dir, const Component* components, int count, char error[256]);
+// Reads DIR/state.json, or starts with what `components` says when there is none. False: `error`
+// says why.
+bool StateOpen(State* state, const char* dir, const Component* components, int count,
+               char error[256]);
 bool StateSave(const State* state);
-// Counts a boot and lets the boot loader choose the slots. Gives the component that went back, or NULL.
+// Counts a boot and lets the boot loader choose the slots. Gives the component that went back, or
+// NULL.
 bool StateBoot(State* state, const char** went_back);
 
 Component* StateFind(State* state, const char* name);
