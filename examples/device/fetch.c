@@ -188,7 +188,8 @@ static bool StartHttp(Fetch* fetch) {
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, 10000L);
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, 30L);
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L);
+  // libcurl looks at the speed only after some buffers, so they are small when it matters.
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, options->slow > 0 ? 1024L : 16384L);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, TakeBody);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
   if (options->ca_file != NULL) {

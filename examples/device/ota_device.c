@@ -642,9 +642,10 @@ static void OnSubscribe(struct mosquitto* mqtt, void* user, int mid, int count,
     return;
   }
   device->subscribed = true;
-  const Component* first = &device->state.components[0];
-  Say(device, 1, "reports %s %s%s, boot %ld", first->name, RunningVersion(first),
-      StateOnTrial(&device->state) != NULL ? " (on trial)" : "", device->state.boot);
+  const Component* trial = StateOnTrial(&device->state);
+  const Component* shown = trial != NULL ? trial : &device->state.components[0];
+  Say(device, 1, "reports %s %s%s, boot %ld", shown->name, RunningVersion(shown),
+      trial != NULL ? " (on trial)" : "", device->state.boot);
   SendReport(device);
 }
 
