@@ -63,7 +63,8 @@ step 'Installing what is missing'
 "$top/scripts/packages.sh" build
 
 step 'Building the plugin, otactl and the example device'
-mkdir -p "$build" && [ -w "$build" ] || die "$build cannot be written"
+mkdir -p "$build"
+[ -w "$build" ] || die "$build cannot be written"
 launcher=()
 if command -v ccache >/dev/null; then
   launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_C_COMPILER_LAUNCHER=ccache)
@@ -112,18 +113,17 @@ for _ in {1..100}; do
   fi
   sleep 0.1
 done
-listens "$mqtt" && [ -s "$db" ] || die 'the broker did not start within 10 s'
+[ -s "$db" ] || die 'the broker did not start within 10 s'
+listens "$mqtt" || die 'the broker did not start within 10 s'
 tail -n +1 -F --pid="$broker" "$dir/broker.log" 2>/dev/null > >(grep --line-buffered 'ota: ' | prefix "$blue" 'broker') &
 shown=$!
 
 step 'Importing a product, adding a package, importing a plan'
 firmware=$dir/pump-1.1.0.bin
 { echo 'pump firmware 1.1.0' && head -c 300000 /dev/urandom; } >"$firmware"
-{
-  otactl import "$example/1_product.sql"
-  otactl package add pump main 1.1.0 "$firmware" --name main-1.1.0 --wait
-  otactl import "$example/2_plan.sql"
-} || die 'otactl failed'
+{ otactl import "$example/1_product.sql" &&
+  otactl package add pump main 1.1.0 "$firmware" --name main-1.1.0 --wait &&
+  otactl import "$example/2_plan.sql"; } || die 'otactl failed'
 
 step 'Running the example device: version 1.0.0, and what the plan makes of it'
 device() { # NAME [OPTION...]
