@@ -122,7 +122,7 @@ step 'Importing a product, adding a package, importing a plan'
 firmware=$dir/pump-1.1.0.bin
 { echo 'pump firmware 1.1.0' && head -c 300000 /dev/urandom; } >"$firmware"
 { otactl import "$example/1_product.sql" &&
-  otactl package add pump main 1.1.0 "$firmware" --name main-1.1.0 --wait &&
+  otactl package add pump main 1.1.0 "$firmware" --wait &&
   otactl import "$example/2_plan.sql"; } || die 'otactl failed'
 
 step 'Running the example device: version 1.0.0, and what the plan makes of it'
@@ -137,9 +137,10 @@ cmp -s "$firmware" "$dir/device/pump-1/main.b/0" || die 'the firmware in the dev
 sleep 0.5 # the broker's last lines
 
 step 'What the views say'
-otactl sql 'SELECT plan, wanted, state, devices, updated, failed FROM plans' || die 'otactl failed'
-otactl sql 'SELECT device, versions, battery, last_report FROM devices' || die 'otactl failed'
-otactl sql 'SELECT plan, device, shown, state, reason_text, since FROM plan_devices' || die 'otactl failed'
+table() { otactl sql -header -column "$1" && echo; }
+table 'SELECT plan, wanted, state, devices, updated, failed FROM plans' || die 'otactl failed'
+table 'SELECT device, versions, battery, last_report FROM devices' || die 'otactl failed'
+table 'SELECT plan, device, shown, state, reason_text, since FROM plan_devices' || die 'otactl failed'
 [ "$(otactl sql "SELECT state FROM tasks WHERE device = 'pump-1'" | grep -c succeeded)" = 1 ] ||
   die 'the plan does not say that the device is upgraded'
 
@@ -160,11 +161,11 @@ The broker (process $broker) runs on. Copy these lines to try more:
   pump --device pump-2 --state $dir/device/pump-2 --blocks --exit-when 1.1.0     # a device that fetches over MQTT
   pump --device pump-3 --state $dir/device/pump-3 --refuse --timeout 5           # one that refuses
   pump --device pump-4 --state $dir/device/pump-4 --roll-back --timeout 20       # one whose new firmware is bad
-  otactl sql 'SELECT device, shown, reason_text FROM plan_devices'
-  otactl sql "SELECT at, event, old_state, new_state, detail FROM history WHERE device = 'pump-1'"
+  otactl plan show spring --devices                      # where they are, and why
+  otactl device show pump/pump-1                         # one device, and what happened to it
 
   echo 'pump firmware 1.2.0' > $dir/pump-1.2.0.bin          # the next version, for pump-1 alone
-  otactl package add pump main 1.2.0 $dir/pump-1.2.0.bin --name main-1.2.0 --wait
+  otactl package add pump main 1.2.0 $dir/pump-1.2.0.bin --wait
   otactl import $example/3_next_plan.sql
   pump --device pump-1 --state $dir/device/pump-1 --exit-when 1.2.0
 
