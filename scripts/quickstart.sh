@@ -137,7 +137,7 @@ cmp -s "$firmware" "$dir/device/pump-1/main.b/0" || die 'the firmware in the dev
 sleep 0.5 # the broker's last lines
 
 step 'What the views say'
-table() { otactl sql -header -column "$1" && echo; }
+table() { otactl sql -table "$1" && echo; }
 table 'SELECT plan, wanted, state, devices, updated, failed FROM plans' || die 'otactl failed'
 table 'SELECT device, versions, battery, last_report FROM devices' || die 'otactl failed'
 table 'SELECT plan, device, shown, state, reason_text, since FROM plan_devices' || die 'otactl failed'
