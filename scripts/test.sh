@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs the tests; ends with the test runner's closing line.
+#
+#   scripts/test.sh [--all] [--build DIR] [CTEST ARGUMENT...]
+#     --all    also what takes longer: sanitizers, clang-tidy, fuzzers, long fault and load tests
+#     --build  the build directory (default: build/ of the project)
+#   scripts/test.sh -L core        only the unit tests of plugin/core
+#   scripts/test.sh -R broker_     only the tests with a real broker
+#
+# As root or as a user who may use sudo, if something is missing. Ports are free ones on loopback; nothing
+# outside the build directory and /tmp is written.
+set -euo pipefail
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$top/build all=0
+while [ $# -gt 0 ]; do
+  case $1 in
+    --all) all=1; shift ;;
+    --build) build=$(realpath -m "$2"); shift 2 ;;
+    -h | --help) sed -n '2,11p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 0 ;;
+    *) break ;;
+  esac
+done
+jobs=$(nproc)
+if [ "$all" = 1 ]; then
+  "$top/scripts/packages.sh" build test check
+else
+  "$top/scripts/packages.sh" build test
+fi
+launcher=()
+if command -v ccache >/dev/null; then
+  launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_C_COMPILER_LAUNCHER=ccache)
+fi
+say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
+say "building in $build"
+cmake -G Ninja -S "$top" -B "$build" "${launcher[@]}" -DOTA_TESTS=ON >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
+rm -f "$build.log"
+cmake --build "$build" -j "$jobs" -- --quiet 2>/dev/null || cmake --build "$build" -j "$jobs"
+if [ "$all" = 1 ]; then
+  export OTA_LONG=1
+  "$top/scripts/check.sh" --all
+fi
+say "testing"
+[ "$jobs" -ge 2 ] || jobs=2
+exec ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" "$@"

@@ -1,0 +1,420 @@
+"""Faults of the data, of the disk and of the clock never stop the broker: everything else is served, OTA uplinks get
+503, the topic guard stays, and a log line says what is wrong and what to do."""
+
+import os
+import random
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from broker import Clock, eventually, faketime_library
+from device import Device
+
+DAY = 86400
+
+
+def edit(site, script):
+    """Changes the file behind the plugin's back (the broker is stopped)."""
+    db = sqlite3.connect(site.database)
+    db.executescript(script)
+    db.close()
+
+
+def stop(site):
+    site.stop()
+    site.forget_clients()
+
+
+def passive(site, words):
+    """The broker serves everything else, answers 503, keeps the guard, and says what is wrong."""
+    d = Device(site, "passive")
+    eventually(lambda: d.report()["code"] == 503, what="503")
+    d.client.publish(d.topic("up/version"), '{"id":"x","components":{"main":"1"}}')
+    other = site.client("other", "other", version=5)
+    other.subscribe("plant/#")
+    other.publish("plant/x", "1")
+    other.take_topic("plant/x")
+    assert other.subscribe("ota/v1/pump/d1/down/#")[0] >= 128
+    assert other.publish("ota/v1/pump/d1/up/version", "{}") >= 128
+    site.wait_log(rf"(?i)ota: .*{words}")
+    d.disconnect()
+
+
+def damage(path, start=4096):
+    data = bytearray(path.read_bytes())
+    rng = random.Random(1)
+    for at in range(start, len(data), 128):
+        data[at:at + 32] = rng.randbytes(32)
+    path.write_bytes(data)
+
+
+def test_a_damaged_database(site):
+    site.pump()
+    stop(site)
+    damage(site.database)
+    site.start(wait=False)
+    passive(site, "(damaged|malformed|corrupt|not a database)")
+
+
+def test_a_database_that_is_no_database(site):
+    stop(site)
+    site.database.write_bytes(b"hello " * 4000)
+    site.start(wait=False)
+    passive(site, "(damaged|malformed|corrupt|not a database)")
+    assert site.database.read_bytes() == b"hello " * 4000
+
+
+def test_a_database_that_is_damaged_while_it_runs(site):
+    site.pump()
+    Device(site).report()
+    site.bare("PRAGMA wal_checkpoint(TRUNCATE);")
+    damage(site.database)
+    for n in range(30):
+        d = Device(site, f"x{n}")
+        d.send("version", {"id": "1", "components": d.versions}, wait=False)
+    other = site.client("other", "other")
+    other.ping()
+    assert site.alive()
+
+
+def test_a_database_of_another_program(site):
+    stop(site)
+    for path in site.directory.glob("ota.db*"):
+        path.unlink()
+    db = sqlite3.connect(site.database)
+    db.executescript("CREATE TABLE theirs(x); INSERT INTO theirs VALUES (1);")
+    db.close()
+    before = site.database.read_bytes()
+    site.start(wait=False)
+    passive(site, "(another program|not ours|application)")
+    assert site.database.read_bytes() == before
+
+
+def test_a_database_of_a_newer_schema_is_not_touched(site):
+    stop(site)
+    edit(site, "PRAGMA user_version=9999;")
+    before = site.database.read_bytes()
+    site.start(wait=False)
+    passive(site, "9999")
+    assert site.database.read_bytes() == before
+
+
+def test_a_database_in_a_missing_directory(make_site, tmp_path):
+    site = make_site(options={"database": str(tmp_path / "nowhere" / "ota.db")}, wait=False)
+    passive(site, "nowhere")
+    (tmp_path / "nowhere").mkdir()
+    site.database = tmp_path / "nowhere" / "ota.db"
+    site.wait_engine(90)
+    site.pump()
+    Device(site).upgrade()
+
+
+def test_an_option_makes_a_fault_stop_the_broker(make_site):
+    site = make_site(options={"on_database_fault": "stop"})
+    stop(site)
+    damage(site.database, 0)
+    site.may_end = True
+    site.spawn()
+    assert site.process.wait(15) != 0
+
+
+def test_a_database_that_is_locked_at_the_start(site):
+    site.pump()
+    stop(site)
+    with site.locked():
+        site.start(wait=False)
+        d = Device(site)
+        d.send("version", {"id": "1", "components": d.versions}, wait=False)
+        other = site.client("other", "other")
+        other.ping()
+    site.wait_engine()
+    eventually(lambda: d.report()["code"] == 200, what="stored")
+    d.take("plan")
+
+
+def test_a_database_that_is_replaced_while_it_runs_is_noticed(site, make_site):
+    site.pump()
+    Device(site).report()
+    other = make_site()
+    stop(other)
+    fresh = site.directory / "fresh.db"
+    shutil.copy(other.database, fresh)
+    size = len(site.log())
+    os.rename(fresh, site.database)
+    site.wait_log("(?i)ota: .*replaced", timeout=5, start=size)
+    site.wait_mqtt()
+
+
+def test_a_database_that_is_removed_while_it_runs_is_noticed(site):
+    site.pump()
+    Device(site).report()
+    size = len(site.log())
+    site.database.unlink()
+    site.wait_log("(?i)ota: .*(replaced|missing|removed|gone|does not exist)", timeout=5, start=size)
+    d = Device(site, "d2")
+    assert d.report()["code"] in (200, 503)
+    assert site.alive()
+
+
+def test_one_line_a_minute(site):
+    stop(site)
+    damage(site.database, 0)
+    size = len(site.log())
+    site.start(wait=False)
+    for _ in range(20):
+        d = Device(site)
+        d.report()
+        d.disconnect()
+    complaints = re.findall("ota: .*(?:not a database|damaged|malformed)", site.log()[size:])
+    assert 1 <= len(complaints) <= 3, complaints
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
+def test_a_full_disk(make_site, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    site = make_site(options={"database": str(small / "ota.db")}, start=False)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], capture_output=True).returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    try:
+        site.database = small / "ota.db"
+        site.start()
+        site.pump()
+        first = Device(site)
+        first.report()
+        with open(small / "filler", "wb", buffering=0) as filler:
+            try:
+                while True:
+                    filler.write(b"x" * 4096)
+            except OSError:
+                pass
+        devices = []
+        for n in range(100):
+            d = Device(site, f"full{n}", versions={f"c{c}": "v" * 60 for c in range(32)})
+            d.send("version", {"id": "1", "components": d.versions}, wait=False)
+            devices.append(d)
+        other = site.client("other", "other")
+        other.ping()
+        site.wait_log("(?i)ota: .*(full|disk|space)")
+        (small / "filler").unlink()
+        for d in devices:
+            if d.reply("1", timeout=70)["code"] == 503:
+                eventually(lambda: d.report()["code"] == 200, 70, "stored")
+        assert site.integrity() == ["ok"]
+    finally:
+        site.close()
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+# ---------------------------------------------------------------------------------------------- copies
+
+def test_an_older_copy_restored_is_recognized_and_held(site):
+    """Last night's backup must not activate again the plan that was canceled this morning."""
+    site.pump()
+    stop(site)
+    night = site.database.read_bytes()
+    site.start()
+    site.want("spring", "canceled")
+    Device(site, "d1").report()
+    stop(site)
+    for path in site.directory.glob("ota.db-*"):
+        if path.name.endswith(("-wal", "-shm")):
+            path.unlink()
+    site.database.write_bytes(night)
+    site.start()
+    site.wait_plan("spring", "held")
+    site.wait_log("(?i)ota: .*(held|restored|older).*")
+    d = Device(site, "d2")
+    assert d.report()["code"] == 200
+    d.nothing()
+    assert site.request("release", plan="spring")["state"] == "done"
+    assert d.take("plan")["plan"] == "spring"
+
+
+def test_a_copy_with_a_stale_write_ahead_log(site):
+    """`cp` of the main file over a crashed database whose -wal is still there mixes two states."""
+    site.pump()
+    site.bare("PRAGMA wal_checkpoint(TRUNCATE);")
+    old = site.database.read_bytes()
+    for n in range(30):
+        Device(site, f"d{n}").report()
+    site.want("spring", "canceled")
+    site.kill()
+    site.forget_clients()
+    assert (site.directory / "ota.db-wal").stat().st_size > 0
+    site.database.write_bytes(old)
+    site.start(wait=False)
+    d = Device(site, "late")
+    replies = [d.report()["code"]]
+    eventually(lambda: replies.append(d.report()["code"]) or replies[-1] in (200, 503))
+    d.nothing("plan")  # canceled, held or passive: it is not offered again
+    assert site.alive()
+
+
+def test_backup_and_restore(site):
+    site.pump()
+    Device(site).upgrade()
+    backup = site.directory / "backup"
+    site.otactl("backup", backup)
+    assert site.otactl("restore", backup, check=False).returncode != 0  # the broker runs
+    Device(site, "d2").report()
+    stop(site)
+    site.otactl("restore", backup)
+    site.start()
+    assert site.versions("d1") == {"main": "2.0"} and site.device_row("d2") is None
+    site.wait_plan("spring", "held")
+    assert site.integrity() == ["ok"]
+    d = Device(site, "d3")
+    d.report()
+    d.nothing()
+    site.request("release", plan="spring")
+    d.install(d.accept(d.take("plan")))
+
+
+# ---------------------------------------------------------------------------------------------- people
+
+@pytest.mark.parametrize("begin", ["BEGIN; SELECT * FROM plan;", "BEGIN IMMEDIATE;"])
+def test_an_interactive_transaction_left_open(site, begin):
+    site.pump()
+    d = Device(site)
+    shell = subprocess.Popen(["sqlite3", "-init", "/dev/null", "-batch", str(site.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, text=True)
+    shell.stdin.write(f"{begin} SELECT 'open';\n")
+    shell.stdin.flush()
+    while "open" not in shell.stdout.readline():
+        pass
+    d.send("version", {"id": "1", "components": d.versions}, wait=False)
+    if "IMMEDIATE" in begin:
+        match = site.wait_log(r"(?i)ota: .*lock.*")
+        assert str(shell.pid) in match.group() and "sqlite3" in match.group()
+        assert not d.waiting("reply")
+        shell.kill()
+    assert d.reply("1")["code"] == 200
+    d.take("plan")
+    shell.kill()
+    shell.wait()
+
+
+def test_insert_or_replace_of_an_active_plan(site):
+    site.pump(white=["d1"])
+    d = Device(site)
+    d.report()
+    plan = d.take("plan")
+    result = site.bare("INSERT OR REPLACE INTO plan(name, product) VALUES ('spring', 'nosuch');", check=False)
+    assert "spring" in result.stderr
+    result = site.bare("INSERT OR REPLACE INTO plan(name, product, wanted, scope) VALUES ('spring', 'pump', 'active', 'all');", check=False)
+    assert result.stderr
+    row = site.one("SELECT * FROM plan WHERE name='spring'")
+    assert (row["product"], row["wanted"], row["scope"]) == ("pump", "active", "selected")
+    d.install(d.accept(plan))
+    assert site.task("d1")["state"] == "succeeded"
+
+
+def test_a_writer_that_never_stops(site):
+    """An administrator's program that writes all the time delays, but starves nobody."""
+    site.pump()
+    code = ("import sqlite3, sys\nwhile True:\n  db = sqlite3.connect(sys.argv[1], timeout=30)\n"
+            "  db.execute(\"UPDATE product SET remarks=hex(randomblob(8))\")\n  db.commit()\n  db.close()\n")
+    writer = subprocess.Popen([sys.executable, "-c", code, str(site.database)])
+    try:
+        for n in range(10):
+            Device(site, f"d{n}").upgrade()
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+# ---------------------------------------------------------------------------------------------- the clock
+
+@pytest.fixture
+def clocked(make_site, tmp_path):
+    if not faketime_library() or "OTA_PRELOAD" in os.environ:
+        pytest.skip("libfaketime is not installed (Debian package faketime)")
+    clock = Clock(tmp_path)
+    return make_site(environment=clock.environment()), clock
+
+
+def test_a_clock_that_starts_in_1970(clocked):
+    site, clock = clocked
+    site.pump()
+    Device(site, "before").report()
+    stop(site)
+    clock.set("1970-01-01 00:00:30")
+    site.start()
+    d = Device(site)
+    assert d.report()["code"] == 200
+    d.nothing()
+    assert site.task("d1")["reason"] == "clock_behind"
+    site.wait_log("(?i)ota: .*clock")
+    clock.set("+0")
+    assert d.take("plan")["plan"] == "spring"
+    d.install(d.accept({"task": site.task("d1")["name"]}))
+    assert site.task("d1")["state"] == "succeeded"
+
+
+def test_a_first_start_in_1970(make_site, tmp_path):
+    if not faketime_library() or "OTA_PRELOAD" in os.environ:
+        pytest.skip("libfaketime is not installed (Debian package faketime)")
+    clock = Clock(tmp_path)
+    clock.set("1970-01-01 00:00:30")
+    site = make_site(environment=clock.environment())
+    site.product()
+    assert Device(site).report()["code"] == 200
+    clock.set("+0")
+    site.package()
+    site.plan()
+    Device(site, "d2").upgrade()
+
+
+def test_a_weekend_without_power_fails_nobody(clocked):
+    site, clock = clocked
+    site.pump(offer_s=3600, download_s=3600, install_s=3600, reboot_s=3600)
+    devices = {}
+    for stage in ("offered", "accepted", "downloading", "installing", "rebooting", "waiting", "postponed"):
+        d = Device(site, stage)
+        d.report()
+        plan = d.take("plan")
+        if stage == "postponed":
+            d.confirm(plan["task"], False, retryAfter=600)
+        elif stage != "offered":
+            d.accept(plan)
+            if stage != "accepted":
+                d.progress(plan["task"], stage)
+        devices[stage] = d
+    before = {stage: site.task(stage) for stage in devices}
+    site.kill()
+    site.forget_clients()
+    clock.set(f"+{3 * DAY}")
+    site.start()
+    site.wait_log("(?i)ota: .*(deadline|outage|away|jump)")
+    for stage in devices:
+        task = site.task(stage)
+        assert task["state"] == before[stage]["state"] == stage
+        moved = (task["deadline_ms"] - before[stage]["deadline_ms"]) / 1000
+        assert 3 * DAY - 300 < moved < 3 * DAY + 300, (stage, moved)
+    for stage in ("accepted", "downloading"):
+        d = devices[stage].connect()
+        d.report()
+        d.install(d.take("download"))
+        assert site.task(stage)["state"] == "succeeded"
+
+
+def test_a_clock_that_jumps_while_the_plugin_runs(clocked):
+    site, clock = clocked
+    site.pump(download_s=3600)
+    d = Device(site)
+    d.report()
+    download = d.accept(d.take("plan"))
+    for offset in (2 * DAY, -5 * DAY, 0):
+        clock.set(f"{offset:+d}")
+        eventually(lambda: Device(site, f"x{offset + 9 * DAY}").report()["code"] == 200)
+        assert site.task("d1")["state"] == "accepted"
+    d.install(download) if d.fetch(download["files"][0]["url"])[0] == 200 else None
+    d.reboot(main="2.0")
+    d.report()
+    assert site.task("d1")["state"] == "succeeded"
