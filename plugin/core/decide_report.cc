@@ -274,6 +274,10 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
       draft.Touch();
     }
     JudgeOpen(draft, report, changed);
+    if (draft.s.open && IsInFlight(draft.s.open->state) && draft.RunsTarget()) {
+      draft.Current()->installing = true;  // also of a component whose turn has only just come
+      draft.Apply(*draft.s.open, TaskEvent::kReboot);
+    }
   }
   if (draft.s.open && report.request && draft.s.open->state == TaskState::kPostponed) {
     draft.Requeue(Reason::kNone);  // the device asks before the time that it had named
