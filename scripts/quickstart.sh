@@ -106,15 +106,15 @@ step "Starting Mosquitto with the plugin: MQTT on 127.0.0.1:$mqtt, downloads on 
 sed "s|@DIR@|$dir|; s|@MQTT@|$mqtt|; s|@HTTP@|$http|" "$example/mosquitto.conf" >"$dir/mosquitto.conf"
 setsid mosquitto -c "$dir/mosquitto.conf" >"$dir/broker.out" 2>&1 &
 broker=$!
+ready() { listens "$mqtt" && otactl plan list >/dev/null 2>&1; }
 for _ in {1..100}; do
   kill -0 "$broker" 2>/dev/null || { cat "$dir/broker.out" >&2; die 'the broker ended at once'; }
-  if listens "$mqtt" && [ -s "$db" ]; then
+  if ready; then
     break
   fi
   sleep 0.1
 done
-[ -s "$db" ] || die 'the broker did not start within 10 s'
-listens "$mqtt" || die 'the broker did not start within 10 s'
+ready || die 'the broker did not make its database within 10 s'
 tail -n +1 -F --pid="$broker" "$dir/broker.log" 2>/dev/null > >(grep --line-buffered 'ota: ' | prefix "$blue" 'broker') &
 shown=$!
 
