@@ -201,7 +201,10 @@ class Client:
 
     def kill(self):
         """The connection breaks: a reset, no DISCONNECT."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass  # it is closed already
         self.close()
 
     def close(self):

@@ -147,13 +147,13 @@ def test_an_expired_address_is_403_and_a_repeated_confirm_brings_a_fresh_one(mak
     assert d.fetch(fresh["files"][0]["url"])[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/packages", "/../ota.db", "/..%2f..%2fetc%2fpasswd", "//etc/passwd", "/%00", "/" + "a" * 8000,
+@pytest.mark.parametrize("path", ["/", "/packages", "/../ota.db", "/..%2f..%2fetc%2fpasswd", "//etc/passwd", "/%00", pytest.param("/" + "a" * 8000, id="long"),
                                   "/1/2/3/4/5", "/1/2/3/" + "A" * 22 + "/main", "/-1/-1/-1/x/x", "/?x=1"])
 def test_nothing_is_listed_and_nothing_else_is_served(site, path):
     site.pump()
     parts = f"http://127.0.0.1:{site.http_port}"
     data = raw(parts + "/", f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    assert data.split(b" ")[1] in (b"400", b"403", b"404", b"414", b"431"), data[:100]
+    assert not data or data.split(b" ")[1] in (b"400", b"403", b"404", b"414", b"431"), data[:100]
     assert b"root:" not in data and b"SQLite format" not in data
 
 

@@ -105,7 +105,7 @@ def test_the_client_id_changes_at_every_start(site, device):
         d.report()
     site.plan()
     d.take("plan")
-    assert site.health()["connected"] == 1
+    eventually(lambda: site.health()["connected"] == 1)
 
 
 def test_the_connection_that_spoke_last_is_the_one_addressed(site, device):
@@ -137,7 +137,7 @@ def test_take_over_of_a_connection(site, device):
         d.report()
     site.plan()
     d.take("plan")
-    assert site.health()["connected"] == 1
+    eventually(lambda: site.health()["connected"] == 1)
 
 
 def test_a_device_that_left_is_away(site, device):
@@ -147,8 +147,7 @@ def test_a_device_that_left_is_away(site, device):
     d.report()
     d.disconnect()
     site.plan()
-    task = eventually(lambda: site.task("d1"))
-    assert (task["state"], task["reason"]) == ("queued", "offline")
+    site.wait_task("d1", "queued", reason="offline")
     eventually(lambda: site.health()["connected"] == 0)
 
 
@@ -162,8 +161,7 @@ def test_a_will_is_no_sign_of_life(site, device):
     watcher = site.client("w")
     watcher.ping()
     site.plan()
-    task = eventually(lambda: site.task("d1"))
-    assert (task["state"], task["reason"]) == ("queued", "offline")
+    site.wait_task("d1", "queued", reason="offline")
     assert site.versions("d1") == {"main": "1.0"}
 
 
@@ -178,8 +176,7 @@ def test_another_program_of_the_device_is_no_presence(site, device):
     other.subscribe("telemetry/#")
     other.publish("telemetry/x", "1")
     site.plan()
-    task = eventually(lambda: site.task("d1"))
-    assert (task["state"], task["reason"]) == ("queued", "offline")
+    site.wait_task("d1", "queued", reason="offline")
 
 
 def test_queued_messages_of_an_absent_session_are_no_presence(site, device):
@@ -191,8 +188,7 @@ def test_queued_messages_of_an_absent_session_are_no_presence(site, device):
     d.disconnect()
     site.plan()
     site.client("noise").publish("any/topic", "x")
-    task = eventually(lambda: site.task("d1"))
-    assert (task["state"], task["reason"]) == ("queued", "offline")
+    site.wait_task("d1", "queued", reason="offline")
 
 
 def test_sighup(site, device):
@@ -208,7 +204,7 @@ def test_sighup(site, device):
     there.report()
     site.plan()
     there.take("plan")
-    assert eventually(lambda: site.task("away"))["reason"] == "offline"
+    site.wait_task("away", "queued", reason="offline")
     away.connect()
     away.report()
     away.take("plan")

@@ -58,7 +58,7 @@ def test_several_components_are_upgraded_in_the_order_of_the_plan(site, device):
     d = device(versions={"main": "1.0", "mcu": "1.0", "cfg": "1.0"})
     d.report()
     plan = d.take("plan")
-    assert [(c["name"], c["type"], c["boot"]) for c in plan["components"]] == [
+    assert [(c["name"], c["type"], c.get("boot", False)) for c in plan["components"]] == [
         ("mcu", "mcu", False), ("main", "firmware", True), ("cfg", "config", False)]
     download = d.accept(plan)
     for component in ("mcu", "main", "cfg"):
