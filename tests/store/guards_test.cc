@@ -248,16 +248,16 @@ const std::vector<Case> kCases = {
      "no such device"},
     {"INSERT INTO request(act, product, device) VALUES ('cancel', 'none', 'd1')",
      "no such product"},
-    {"INSERT INTO request(act, plan, product) VALUES ('cancel', 'spring', 'pump')",
+    {"INSERT INTO request(act, plan, product, device) VALUES ('cancel', 'spring', 'pump', 'd1')",
      "another product"},
-    {"INSERT INTO request(act, plan) VALUES ('dance', 'spring')", "CHECK"},
-    {"INSERT INTO request(act, plan, state) VALUES ('cancel', 'spring', 'done')",
+    {"INSERT INTO request(act, plan) VALUES ('dance', 'spring')", "request.act"},
+    {"INSERT INTO request(act, plan, state) VALUES ('release', 'spring', 'done')",
      "the engine fills in"},
-    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring'); UPDATE request SET state = "
+    {"INSERT INTO request(act, plan) VALUES ('release', 'spring'); UPDATE request SET state = "
      "'done'",
      "cannot be changed"},
-    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring'); DELETE FROM request", nullptr},
-    {"INSERT INTO request(id, act, plan) VALUES (5, 'cancel', 'spring');"
+    {"INSERT INTO request(act, plan) VALUES ('release', 'spring'); DELETE FROM request", nullptr},
+    {"INSERT INTO request(id, act, plan) VALUES (5, 'release', 'spring');"
      "INSERT OR REPLACE INTO request(id, act, plan) VALUES (5, 'release', 'spring')",
      "cannot be replaced"},
     // who and what
@@ -364,7 +364,7 @@ TEST_F(Guards, WhatIsRefusedLeavesNothingBehindWhateverThePragmas) {
 
 TEST_F(Guards, AnAnsweredRequestStays) {
   Shell(
-      "INSERT INTO request(act, plan) VALUES ('cancel', 'spring');"
+      "INSERT INTO request(act, plan) VALUES ('release', 'spring');"
       "UPDATE engine_state SET writing = 1;"
       "UPDATE request SET state = 'done', answered_ms = 1;"
       "UPDATE engine_state SET writing = 0;");
