@@ -176,7 +176,7 @@ class Service {
 
   // Takes an authorised uplink; what cannot be taken is answered here, without decoding.
   void Take(const dialect::Dialect& dialect, const dialect::TopicClass& topic,
-            std::string_view payload, const struct mosquitto* client) {
+            std::string_view payload, int qos, const struct mosquitto* client) {
     core::DeviceKey device{std::string(topic.product), std::string(topic.device)};
     const std::uint64_t connection = Seen(device, client);
     const Clock::time_point now = Clock::now();
@@ -185,7 +185,7 @@ class Service {
       admission = engine::Admission::kTooLarge;  // not copied
     } else if (!engine_->passive()) {
       admission =
-          inbox_.Offer({device, &dialect, *topic.kind, std::string(payload), connection, now});
+          inbox_.Offer({device, &dialect, *topic.kind, std::string(payload), connection, now, qos});
     }
     core::Reply reply;
     reply.to = dialect::UplinkName(*topic.kind);
@@ -432,7 +432,7 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   event.retain = false;
   if (ticks) {
     service.Take(*dialect::FindDialect(text), topic,
-                 {static_cast<const char*>(event.payload), event.payloadlen}, event.client);
+                 {static_cast<const char*>(event.payload), event.payloadlen}, event.qos, event.client);
   }
   return MOSQ_ERR_SUCCESS;  // on to the administrators that have subscribed
 }

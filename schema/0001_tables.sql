@@ -163,7 +163,7 @@ CREATE TABLE setting (
 -- Acts. People insert act, plan, product, device and arguments; the engine fills in state, answer and answered_ms.
 CREATE TABLE request (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  act         TEXT NOT NULL CHECK (act IN ('release', 'cancel', 'retry', 'consent')),
+  act         TEXT NOT NULL, -- release (without a plan: all, and the clock), cancel (a device's tasks)
   plan        TEXT,
   product     TEXT,
   device      TEXT,

@@ -286,6 +286,10 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     }
   }
   draft.Next();
+  if (draft.s.open && IsInFlight(draft.s.open->state) && draft.RunsTarget()) {
+    draft.Current()->installing = true;  // also of a component whose turn has only just come
+    draft.Apply(*draft.s.open, TaskEvent::kReboot);
+  }
   std::vector<Downlink> messages = Cancels(draft, report, arrived);
   messages.insert(messages.end(), std::make_move_iterator(draft.messages.begin()),
                   std::make_move_iterator(draft.messages.end()));

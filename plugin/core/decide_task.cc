@@ -66,13 +66,14 @@ Reason ReasonOf(int code) {
 }
 
 void OnFailure(Draft& draft, const Progress& progress) {
-  const int code = progress.code.value_or(-1);
-  if (code == -5) {
+  const bool rolled_back = progress.state == ProgressState::kRolledBack;
+  const int code = progress.code.value_or(rolled_back ? 0 : -1);
+  if (code == -5 && !rolled_back) {
     draft.s.open->code = code;
     draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, progress.message);
     return;
   }
-  const Reason reason = ReasonOf(code);
+  const Reason reason = rolled_back ? Reason::kRolledBack : ReasonOf(code);
   const Task& task = *draft.s.open;
   // A retry without an interval has begun already when the same report comes twice. One without
   // `attempt` could be either; before any sign of the new attempt it counts as the old one's [N-7].
@@ -199,12 +200,8 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
   if (task.state == TaskState::kRetrying) {
     return {};  // the attempt is over: this is late, or was heard before
   }
-  if (progress.state == ProgressState::kFailed) {
+  if (progress.state == ProgressState::kFailed || progress.state == ProgressState::kRolledBack) {
     OnFailure(draft, progress);
-    return {};
-  }
-  if (progress.state == ProgressState::kRolledBack) {
-    draft.FailAttempt(Reason::kRolledBack, progress.code.value_or(0), progress.message);
     return {};
   }
   const std::size_t logged = draft.log.size();

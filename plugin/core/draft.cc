@@ -290,6 +290,7 @@ void Draft::Withdraw(std::string_view reason) {
 
 void Draft::Next() {
   std::vector<Task> queued = std::exchange(s.queued, {});
+  bool opened = false;
   for (Task& task : queued) {
     if (!task.components.empty() && AtTargets(s.device, task)) {
       Apply(task, TaskEvent::kSucceed, Reason::kAtTargetAlready);
@@ -300,6 +301,7 @@ void Draft::Next() {
     std::optional<Verdict> obstacle = FirstObstacle(s, task, now);
     if (!obstacle) {
       Open(std::move(task));
+      opened = true;
       continue;
     }
     NextAt(obstacle->when);
@@ -309,6 +311,9 @@ void Draft::Next() {
       task.detail += (task.detail.empty() ? "" : " / ") + obstacle->limit;
     }
     s.queued.push_back(std::move(task));
+  }
+  if (opened) {
+    Next();  // those before it in the queue have a predecessor now
   }
 }
 

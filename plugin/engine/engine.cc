@@ -34,7 +34,7 @@ constexpr std::size_t kSeenSlice = 500;
 constexpr int kDeadlineSlice = 200;
 constexpr int kPruneSlice = 500;
 constexpr seconds kHealth{10};
-constexpr seconds kHealthIdle{600};
+constexpr seconds kHealthIdle{120};
 constexpr std::int64_t kWalLimit = std::int64_t{64} * 1024 * 1024;
 
 std::string Hours(core::Duration duration) {

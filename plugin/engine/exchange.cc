@@ -147,6 +147,7 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
   loaded.known = std::move(*known);
   core::Snapshot& snapshot = loaded.snapshot;
   snapshot.product = product.product;
+  snapshot.outbox_full = outbox_full_;
   snapshot.product.http = product.product.http && !delivery_.base.empty();
   snapshot.device = loaded.known.device;
   core::Device& device = snapshot.device;
@@ -176,9 +177,7 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
   }
   snapshot.open = std::move(tasks->open);
   snapshot.cancels = std::move(tasks->cancels);
-  if (!outbox_full_) {
-    snapshot.queued = std::move(tasks->queued);
-  }
+  snapshot.queued = std::move(tasks->queued);
   for (core::Task& task : snapshot.queued) {
     if (task.plan == nullptr) {
       continue;

@@ -277,11 +277,10 @@ core::Result<std::pair<store::RequestState, std::string>> Plans::Act(store::Stor
                                                   (clock ? "; the clock is trusted" : "")};
   }
   if (request.act == "cancel") {
-    if (request.device.empty() || request.product.empty()) {
-      return Answer{store::RequestState::kRefused,
-                    "name product and device; a whole plan is canceled by wanted='canceled'"};
-    }
-    auto canceled = exchange_.Cancel({request.product, request.device}, request.plan,
+    const std::shared_ptr<const core::Plan> plan = exchange_.catalogue().FindPlan(request.plan);
+    const std::string product =
+        request.product.empty() && plan != nullptr ? plan->product : request.product;
+    auto canceled = exchange_.Cancel({product, request.device}, request.plan,
                                      core::Reason::kTaskCanceled, request.argument, false);
     if (!canceled) {
       return tl::unexpected(canceled.error());

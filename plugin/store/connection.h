@@ -82,6 +82,8 @@ class Query {
   void BindOne(int index, int value) { statement_.bind(index, value); }
   void BindOne(int index, bool value) { statement_.bind(index, value ? 1 : 0); }
   void BindOne(int index, std::string_view value) { statement_.bind(index, std::string(value)); }
+  // A char pointer would become a bool.
+  void BindOne(int index, const char* value) = delete;
   void BindOne(int index, core::Instant value) {
     BindOne(index, std::int64_t{value.time_since_epoch().count()});
   }

@@ -290,7 +290,7 @@ Status Store::AnswerRequest(std::int64_t id, RequestState state, std::string_vie
   return impl_->RunWrite([&]() -> Status {
     impl_->Write();
     impl_->Ask(sql::kAnswerRequest)
-        .Bind(id, state == RequestState::kDone ? "done" : "refused", answer, wall)
+        .Bind(id, std::string_view(state == RequestState::kDone ? "done" : "refused"), answer, wall)
         .Run();
     return {};
   });

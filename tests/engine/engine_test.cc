@@ -112,7 +112,7 @@ class Site : public testing::Test {
 
   void Say(const std::string& device, dialect::UplinkKind kind, const std::string& payload) {
     const Admission admission = inbox_->Offer({{"acme", device},
-                                               &dialect::kNative,
+                                               &dialect::Dialects()[0],
                                                kind,
                                                payload,
                                                live_[{"acme", device}],
@@ -122,7 +122,13 @@ class Site : public testing::Test {
 
   void Report(const std::string& device, const std::string& version, const std::string& more = "") {
     Say(device, dialect::UplinkKind::kVersion,
-        R"({"id":"r","components":{"main":")" + version + "\"}" + more + "}");
+        R"({"id":")" + std::to_string(++reports_) + R"(","components":{"main":")" + version +
+            "\"}" + more + "}");
+  }
+
+  // What the last Report() was answered with.
+  std::string Answer(const std::string& device) {
+    return Await(device, "down/reply", "\"id\":\"" + std::to_string(reports_) + "\"");
   }
 
   void Drain() {
@@ -188,13 +194,6 @@ class Site : public testing::Test {
     return text;
   }
 
-  // Waits until everything that was said before is answered.
-  void Settle(const std::string& device) {
-    Say(device, dialect::UplinkKind::kConfirm,
-        R"({"id":"settle","task":"aaaaaaaa","accept":true})");
-    ASSERT_NE(Await(device, "down/reply", "settle"), "") << Log();
-  }
-
   std::filesystem::path directory_;
   Options options_;
   std::unique_ptr<Inbox> inbox_;
@@ -203,6 +202,7 @@ class Site : public testing::Test {
   std::map<core::DeviceKey, std::uint64_t> live_;
   std::vector<Message> messages_;
   std::vector<std::string> log_;
+  int reports_ = 0;
 };
 
 TEST_F(Site, AReportIsAnsweredAfterItIsStored) {  // [N-11]
@@ -211,7 +211,7 @@ TEST_F(Site, AReportIsAnsweredAfterItIsStored) {  // [N-11]
   Connect("d1", 1);
   ASSERT_TRUE(Until([&] {
     Report("d1", "1.0");
-    return Await("d1", "down/reply").find("200") != std::string::npos;
+    return Answer("d1").find("200") != std::string::npos;
   }));
   EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.0");
 }
@@ -220,7 +220,7 @@ TEST_F(Site, AnUnknownProductIsNotFound) {
   StartAndOpen();
   Connect("d1", 1);
   Report("d1", "1.0");
-  EXPECT_THAT(Await("d1", "down/reply"), HasSubstr("404"));
+  EXPECT_THAT(Answer("d1"), HasSubstr("404"));
 }
 
 TEST_F(Site, AnUpgradeGoesFromTheOfferToTheVersionThatProvesIt) {  // [N-27]
@@ -244,7 +244,7 @@ TEST_F(Site, AnUpgradeGoesFromTheOfferToTheVersionThatProvesIt) {  // [N-27]
   Disconnect("d1");
   Connect("d1", 2);
   Report("d1", "2.0", R"(,"task":")" + task + "\"");
-  Await("d1", "down/reply");
+  ASSERT_NE(Answer("d1"), "");
   EXPECT_EQ(Ask("SELECT state FROM task"), "succeeded");
   EXPECT_THAT(Log(), HasSubstr("audit task " + task));
 }
@@ -255,7 +255,7 @@ TEST_F(Site, APlanThatIsActivatedReachesAConnectedDeviceWithinASecond) {
   Connect("d1", 1);
   ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
   Report("d1", "1.0");
-  ASSERT_NE(Await("d1", "down/reply"), "");
+  ASSERT_NE(Answer("d1"), "");
   const auto before = steady_clock::now();
   Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
   ASSERT_NE(Await("d1", "down/plan"), "") << Log();
@@ -271,7 +271,7 @@ TEST_F(Site, AFileThatIsNotThereIsNamedAndThePlanWaitsForIt) {
   Connect("d1", 1);
   ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") != "hashing"; }));
   Report("d1", "1.0");
-  ASSERT_NE(Await("d1", "down/reply"), "");
+  ASSERT_NE(Answer("d1"), "");
   ASSERT_TRUE(Until([&] { return Ask("SELECT reason FROM task") == "package_not_ready"; }))
       << Log();
 }
@@ -285,9 +285,9 @@ TEST_F(Site, WhatIsOwedIsSentOncePerConnectionAndAgainAfterARestart) {  // [N-12
   Report("d1", "1.0");
   const std::string task = Field(Await("d1", "down/plan"), "task");
   ASSERT_NE(task, "");
-  ASSERT_NE(Await("d1", "down/reply"), "");
+  ASSERT_NE(Answer("d1"), "");
   Report("d1", "1.0");
-  ASSERT_NE(Await("d1", "down/reply"), "");
+  ASSERT_NE(Answer("d1"), "");
   EXPECT_TRUE(messages_.empty()) << "the same connection was told twice: " << messages_[0].payload;
   Connect("d1", 2);
   Report("d1", "1.0");
@@ -310,7 +310,7 @@ TEST_F(Site, ACanceledPlanEndsItsTasksAtOnceAndTellsTheDevice) {  // [N-31]
   EXPECT_THAT(Await("d1", "down/cancel"), HasSubstr(task));
   EXPECT_EQ(Ask("SELECT state FROM task"), "canceled");
   Say("d1", dialect::UplinkKind::kConfirm, R"({"task":")" + task + R"(","accept":true})");
-  EXPECT_THAT(Await("d1", "down/reply"), HasSubstr("410"));
+  EXPECT_THAT(Await("d1", "down/reply", "confirm"), HasSubstr("410"));
 }
 
 TEST_F(Site, ALockHeldByAnotherProcessDelaysAnswersAndLosesNone) {
@@ -364,7 +364,7 @@ TEST_F(Site, AnOlderCopyHoldsEveryPlanUntilARelease) {
   EXPECT_THAT(Log(), HasSubstr("held until"));
   Connect("d1", 3);
   Report("d1", "1.0");
-  ASSERT_NE(Await("d1", "down/reply"), "");
+  ASSERT_NE(Answer("d1"), "");
   EXPECT_EQ(Ask("SELECT state FROM plan_state"), "held");
   EXPECT_TRUE(messages_.empty());
   Sql("INSERT INTO request(act) VALUES ('release')");
@@ -410,7 +410,7 @@ TEST(Decode, NeighbouringProgressOfOneDeviceIsMergedButNotItsEnd) {
   const auto progress = [](const std::string& percent) {
     return Arrival{
         {"acme", "d1"},
-        &dialect::kNative,
+        &dialect::Dialects()[0],
         dialect::UplinkKind::kProgress,
         R"({"task":"abcdefgh","component":"main","state":"downloading","percent":)" + percent + "}",
         1,

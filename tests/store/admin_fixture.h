@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -48,10 +50,8 @@ class AdminTest : public testing::Test {
 
   // Runs SQL as the engine would, in a transaction that the guards let pass.
   void AsEngine(const std::string& sql) {
-    Raw("BEGIN IMMEDIATE;"
-        "INSERT INTO engine_state VALUES (1, 'test', 0, 0, 0, 1)"
-        " ON CONFLICT(one) DO UPDATE SET writing = 1;" +
-        sql + ";UPDATE engine_state SET writing = 0; COMMIT");
+    Raw("BEGIN IMMEDIATE; UPDATE engine_state SET writing = 1;" + sql +
+        "; UPDATE engine_state SET writing = 0; COMMIT");
   }
 
   void Raw(const std::string& sql) {

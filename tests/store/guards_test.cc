@@ -233,28 +233,31 @@ const std::vector<Case> kCases = {
     {"INSERT INTO setting VALUES ('download_connections', '10001')", "from 0"},
     {"INSERT INTO setting VALUES ('colour', 'red')", "setting.name"},
     // requests
-    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring')", nullptr},
+    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring')", "names no device"},
     {"INSERT INTO request(act, product, device) VALUES ('cancel', 'thermo', 'd1')", nullptr},
     {"INSERT INTO request(act, plan, device) VALUES ('cancel', 'spring', 'd1')", nullptr},
-    {"INSERT INTO request(act) VALUES ('cancel')", "neither a plan nor a device"},
+    {"INSERT INTO request(act) VALUES ('cancel')", "names no device"},
     {"INSERT INTO request(act, product, device) VALUES ('release', 'thermo', 'd1')",
-     "names no plan"},
-    {"INSERT INTO request(act, plan) VALUES ('cancel', 'none')", "there is no such plan"},
+     "of a plan, or of all"},
+    {"INSERT INTO request(act) VALUES ('release')", nullptr},
+    {"INSERT INTO request(act) VALUES ('dance')", "request.act"},
+    {"INSERT INTO request(act, plan, device) VALUES ('cancel', 'none', 'd1')",
+     "there is no such plan"},
     {"INSERT INTO request(act, device) VALUES ('cancel', 'd1')", "name its product"},
     {"INSERT INTO request(act, product, device) VALUES ('cancel', 'thermo', 'none')",
      "no such device"},
     {"INSERT INTO request(act, product, device) VALUES ('cancel', 'none', 'd1')",
      "no such product"},
-    {"INSERT INTO request(act, plan, product) VALUES ('cancel', 'spring', 'pump')",
+    {"INSERT INTO request(act, plan, product, device) VALUES ('cancel', 'spring', 'pump', 'd1')",
      "another product"},
-    {"INSERT INTO request(act, plan) VALUES ('dance', 'spring')", "CHECK"},
-    {"INSERT INTO request(act, plan, state) VALUES ('cancel', 'spring', 'done')",
+    {"INSERT INTO request(act, plan) VALUES ('dance', 'spring')", "request.act"},
+    {"INSERT INTO request(act, plan, state) VALUES ('release', 'spring', 'done')",
      "the engine fills in"},
-    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring'); UPDATE request SET state = "
+    {"INSERT INTO request(act, plan) VALUES ('release', 'spring'); UPDATE request SET state = "
      "'done'",
      "cannot be changed"},
-    {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring'); DELETE FROM request", nullptr},
-    {"INSERT INTO request(id, act, plan) VALUES (5, 'cancel', 'spring');"
+    {"INSERT INTO request(act, plan) VALUES ('release', 'spring'); DELETE FROM request", nullptr},
+    {"INSERT INTO request(id, act, plan) VALUES (5, 'release', 'spring');"
      "INSERT OR REPLACE INTO request(id, act, plan) VALUES (5, 'release', 'spring')",
      "cannot be replaced"},
     // who and what
@@ -361,7 +364,7 @@ TEST_F(Guards, WhatIsRefusedLeavesNothingBehindWhateverThePragmas) {
 
 TEST_F(Guards, AnAnsweredRequestStays) {
   Shell(
-      "INSERT INTO request(act, plan) VALUES ('cancel', 'spring');"
+      "INSERT INTO request(act, plan) VALUES ('release', 'spring');"
       "UPDATE engine_state SET writing = 1;"
       "UPDATE request SET state = 'done', answered_ms = 1;"
       "UPDATE engine_state SET writing = 0;");

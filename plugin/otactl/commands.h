@@ -1,0 +1,77 @@
+// What the commands of otactl do, one function each, once the command line is read. Each prints to
+// standard output and gives the exit code; errors go to standard error. They read views and write
+// admin tables, nothing else.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/paths.h"
+#include "core/result.h"
+
+namespace ota::otactl {
+
+// Exit codes, as --help lists them.
+inline constexpr int kOk = 0;
+inline constexpr int kNo = 1;           // not found, refused by the engine, something is wrong
+inline constexpr int kUsage = 2;        // the command line
+inline constexpr int kRefused = 3;      // the database or a rule refused; nothing was changed
+inline constexpr int kUnavailable = 4;  // no database, locked, damaged; no answer from the broker
+
+struct Context {
+  std::string database = core::kDatabasePath;
+  std::string packages;
+  bool json = false;
+};
+
+// Prints the error and gives the exit code for it.
+int Report(const core::Error& error);
+
+struct DeviceName {
+  std::string product;
+  std::string device;
+};
+
+int Import(const Context& context, const std::vector<std::string>& files,
+           const std::optional<std::string>& table,
+           const std::vector<std::pair<std::string, std::string>>& constants, bool check);
+
+// Replaces this process by the sqlite3 shell.
+int Sql(const Context& context, const std::vector<std::string>& arguments);
+
+struct PackageAdd {
+  std::string product;
+  std::string component;
+  std::string version;
+  std::vector<std::string> files;
+  std::string name;        // empty: made from component and version
+  std::string delta_from;  // empty: a full package
+  std::string remarks;
+  std::string type;  // of a component that does not exist yet; empty: firmware
+  bool wait = false;
+};
+int AddPackage(const Context& context, const PackageAdd& add);
+int ListPackages(const Context& context, const std::string& product);
+
+int ListPlans(const Context& context, const std::string& product);
+int ShowPlan(const Context& context, const std::string& plan, bool devices);
+// Sets plan.wanted. `from`: what it must be now; empty: anything.
+int SetWanted(const Context& context, const std::string& plan, const std::string& from,
+              const std::string& wanted);
+
+int ListDevices(const Context& context, const std::string& product);
+int ShowDevice(const Context& context, const DeviceName& device);
+
+int Status(const Context& context);
+int Release(const Context& context, const std::string& plan, int wait_s);  // plan empty: all held
+int CancelTask(const Context& context, const std::string& task, int wait_s);
+int Log(const Context& context, const std::optional<DeviceName>& device, const std::string& plan,
+        int lines, bool follow);
+
+int BackUp(const Context& context, const std::string& file);
+int RestoreFrom(const Context& context, const std::string& file);
+
+}  // namespace ota::otactl

@@ -1,0 +1,289 @@
+// otactl: the administrator's program. This file is its command line; what the commands do is in
+// commands.h. Only this file knows CLI11.
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "core/paths.h"
+#include "otactl/commands.h"
+
+namespace ota::otactl {
+namespace {
+
+constexpr char kFooter[] =
+    "\nExit codes: 0 done; 1 no: not found, refused by the engine, something is wrong;\n"
+    "2 wrong usage; 3 refused by the database or a rule, nothing was changed;\n"
+    "4 database not available (none, locked, damaged), or no answer from the broker.\n"
+    "\nExample: otactl import product.sql && otactl plan activate spring && otactl status";
+
+// What the command line was parsed into.
+struct Arguments {
+  Context context;
+  std::vector<std::string> files;
+  std::string table;
+  std::vector<std::string> constants;
+  bool check = false;
+  PackageAdd add;
+  std::string product;
+  std::string plan;
+  std::string device;
+  std::string task;
+  bool devices = false;
+  bool follow = false;
+  int lines = 50;
+  int wait_s = 10;
+};
+
+// "PRODUCT/DEVICE"
+DeviceName ParseDevice(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  return {text.substr(0, slash), text.substr(slash + 1)};
+}
+
+const CLI::Validator kDeviceForm(
+    [](const std::string& text) {
+      const std::size_t slash = text.find('/');
+      const bool good = slash != std::string::npos && slash > 0 && slash + 1 < text.size();
+      return good ? std::string() : "'" + text + "' is not PRODUCT/DEVICE";
+    },
+    "PRODUCT/DEVICE");
+
+const CLI::Validator kConstantForm(
+    [](const std::string& text) {
+      const std::size_t sign = text.find('=');
+      const bool good = sign != std::string::npos && sign > 0;
+      return good ? std::string() : "'" + text + "' is not COLUMN=VALUE";
+    },
+    "COLUMN=VALUE");
+
+std::vector<std::pair<std::string, std::string>> Constants(const Arguments& arguments) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const std::string& text : arguments.constants) {
+    const std::size_t sign = text.find('=');
+    pairs.emplace_back(text.substr(0, sign), text.substr(sign + 1));
+  }
+  return pairs;
+}
+
+using Run = std::function<int()>;
+
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.footer(kFooter);
+    app_.require_subcommand(1);
+    app_.add_option("--database", args_.context.database, "The database file")
+        ->envname("OTA_DATABASE")
+        ->capture_default_str();
+    app_.add_option("--packages", args_.context.packages,
+                    "The store directory of packages; default: 'packages' beside the database")
+        ->envname("OTA_PACKAGES");
+    app_.add_flag("--json", args_.context.json, "Print JSON");
+    AddImport();
+    AddPackageCommands();
+    AddPlanCommands();
+    AddDeviceCommands();
+    AddOtherCommands();
+  }
+
+  int Main(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app_.exit(error) == 0 ? kOk : kUsage;
+    }
+    if (args_.context.packages.empty()) {
+      args_.context.packages =
+          (std::filesystem::path(args_.context.database).parent_path() / core::kPackagesName)
+              .string();
+    }
+    return run_();
+  }
+
+ private:
+  CLI::App* Command(CLI::App& parent, const std::string& name, const std::string& what,
+                    const std::string& example, Run run) {
+    CLI::App* command = parent.add_subcommand(name, what);
+    command->footer("\nExample: otactl " + example);
+    command->fallthrough();
+    command->callback([this, run = std::move(run)] { run_ = run; });
+    return command;
+  }
+
+  CLI::App* Group(const std::string& name, const std::string& what) {
+    CLI::App* group = app_.add_subcommand(name, what);
+    group->require_subcommand(1);
+    group->fallthrough();
+    return group;
+  }
+
+  void AddImport() {
+    CLI::App* command = Command(
+        app_, "import",
+        "Run SQL scripts and load CSV files, all in one transaction: everything or nothing.\n"
+        "A file *.csv goes into the table that its name says, or --table; its first line names\n"
+        "columns; rows whose key exists are changed, others inserted, none deleted.",
+        "import --table plan_device --set plan=spring whitelist.csv", [this] {
+          const Arguments& a = args_;
+          return Import(a.context, a.files,
+                        a.table.empty() ? std::nullopt : std::optional<std::string>(a.table),
+                        Constants(a), a.check);
+        });
+    command->add_option("FILE", args_.files, "SQL scripts or CSV files, in order")->required();
+    command->add_option("--table", args_.table, "The files are CSV, for this table");
+    command
+        ->add_option("--set", args_.constants,
+                     "A CSV column with one value for all rows, repeatable")
+        ->check(kConstantForm)
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    command->add_flag("--check", args_.check, "Say what would change, and change nothing");
+  }
+
+  void AddPackageCommands() {
+    CLI::App* group = Group("package", "Packages: add, list");
+    CLI::App* add = Command(*group, "add",
+                            "Copy files into the store directory and make a package of them.\n"
+                            "Adding the same again changes nothing.",
+                            "package add demo main 2.0.0 firmware.bin --wait",
+                            [this] { return AddPackage(args_.context, args_.add); });
+    add->add_option("PRODUCT", args_.add.product)->required();
+    add->add_option("COMPONENT", args_.add.component, "Is made if the product has none so named")
+        ->required();
+    add->add_option("VERSION", args_.add.version, "What the device reports after the upgrade")
+        ->required();
+    add->add_option("FILE", args_.add.files, "One to five files")->required()->expected(1, 5);
+    add->add_option("--name", args_.add.name, "The package; default: COMPONENT-VERSION[-delta]");
+    add->add_option("--delta-from", args_.add.delta_from,
+                    "A delta package; these files are for devices of this version");
+    add->add_option("--remarks", args_.add.remarks);
+    add->add_option("--type", args_.add.type, "Type of a new component; default: firmware")
+        ->check(
+            CLI::IsMember({"firmware", "module", "mcu", "software", "driver", "config", "other"}));
+    add->add_flag("--wait", args_.add.wait, "Wait until the plugin has hashed the files");
+    Command(*group, "list", "List packages and what is wrong with them", "package list --json",
+            [this] { return ListPackages(args_.context, args_.product); })
+        ->add_option("--product", args_.product);
+  }
+
+  void AddPlanCommands() {
+    CLI::App* group = Group("plan", "Plans: list, show, activate, pause, resume, cancel");
+    Command(*group, "list", "List plans with the number of devices in each state", "plan list",
+            [this] { return ListPlans(args_.context, args_.product); })
+        ->add_option("--product", args_.product);
+    CLI::App* show = Command(*group, "show", "Show a plan, and why its devices are where they are",
+                             "plan show spring --devices",
+                             [this] { return ShowPlan(args_.context, args_.plan, args_.devices); });
+    show->add_option("PLAN", args_.plan)->required();
+    show->add_flag("--devices", args_.devices, "Every device too");
+    struct Act {
+      const char* name;
+      const char* what;
+      const char* from;
+      const char* wanted;
+    };
+    for (const Act& act :
+         {Act{"activate", "Let a plan take effect", "", "active"},
+          Act{"pause", "Make no new offers; what is under way goes on", "active", "paused"},
+          Act{"resume", "Go on with a paused plan", "paused", "active"},
+          Act{"cancel", "Cancel a plan and its open tasks, for good", "", "canceled"}}) {
+      Command(*group, act.name, act.what, std::string("plan ") + act.name + " spring",
+              [this, from = std::string(act.from), wanted = std::string(act.wanted)] {
+                return SetWanted(args_.context, args_.plan, from, wanted);
+              })
+          ->add_option("PLAN", args_.plan)
+          ->required();
+    }
+  }
+
+  void AddDeviceCommands() {
+    CLI::App* group = Group("device", "Devices: list, show");
+    Command(*group, "list", "List devices, their versions and what they wait for",
+            "device list --product demo",
+            [this] { return ListDevices(args_.context, args_.product); })
+        ->add_option("--product", args_.product);
+    Command(*group, "show", "Show a device with its components, tasks and last log lines",
+            "device show demo/d1",
+            [this] { return ShowDevice(args_.context, ParseDevice(args_.device)); })
+        ->add_option("DEVICE", args_.device)
+        ->required()
+        ->check(kDeviceForm);
+  }
+
+  void AddOtherCommands() {
+    Command(app_, "status",
+            "How the plugin, the plans and the packages are. Exit code 1 when something is wrong.",
+            "status --json", [this] { return Status(args_.context); });
+
+    CLI::App* release = Command(
+        app_, "release", "Let held plans go on: one, or all of them; waits for the answer",
+        "release spring", [this] { return Release(args_.context, args_.plan, args_.wait_s); });
+    release->add_option("PLAN", args_.plan, "Default: every plan that is held");
+    release->add_option("--wait", args_.wait_s, "Seconds to wait for the answer")
+        ->check(CLI::Range(0, 3600))
+        ->capture_default_str();
+
+    CLI::App* tasks = Group("task", "Tasks: cancel");
+    CLI::App* cancel = Command(
+        *tasks, "cancel", "Cancel one device's task; waits for the answer", "task cancel Ab3dE6gH",
+        [this] { return CancelTask(args_.context, args_.task, args_.wait_s); });
+    cancel->add_option("TASK", args_.task, "As otactl device show lists it")->required();
+    cancel->add_option("--wait", args_.wait_s, "Seconds to wait for the answer")
+        ->check(CLI::Range(0, 3600))
+        ->capture_default_str();
+
+    CLI::App* log = Command(
+        app_, "log", "Show the last lines of the log", "log --device demo/d1 --follow", [this] {
+          std::optional<DeviceName> device;
+          if (!args_.device.empty()) {
+            device = ParseDevice(args_.device);
+          }
+          return Log(args_.context, device, args_.plan, args_.lines, args_.follow);
+        });
+    log->add_option("--device", args_.device)->check(kDeviceForm);
+    log->add_option("--plan", args_.plan);
+    log->add_option("--lines", args_.lines)->check(CLI::Range(1, 1000000))->capture_default_str();
+    log->add_flag("--follow", args_.follow, "Go on showing what is added, until interrupted");
+
+    Command(app_, "backup", "Write database and keys to one new file (0600) while the broker runs",
+            "backup ota.tar", [this] { return BackUp(args_.context, args_.files[0]); })
+        ->add_option("FILE", args_.files)
+        ->required()
+        ->expected(1);
+    Command(app_, "restore",
+            "Put a backup in place of the database; the broker must be stopped.\n"
+            "What was there is kept under another name.",
+            "restore ota.tar", [this] { return RestoreFrom(args_.context, args_.files[0]); })
+        ->add_option("FILE", args_.files)
+        ->required()
+        ->expected(1);
+
+    CLI::App* sql = Command(
+        app_, "sql",
+        "Open the sqlite3 shell as it should be: timeout, foreign keys, recursive triggers.\n"
+        "Further words go to sqlite3: its options and one SQL text; the exit code is sqlite3's.",
+        "sql -readonly 'SELECT * FROM plans'",
+        [this] { return Sql(args_.context, sql_->remaining()); });
+    sql->prefix_command();
+    sql->fallthrough(false);
+    sql_ = sql;
+  }
+
+  CLI::App app_{"Administers the over-the-air upgrades of mosquitto-ota.", "otactl"};
+  Arguments args_;
+  CLI::App* sql_ = nullptr;
+  Run run_;
+};
+
+}  // namespace
+}  // namespace ota::otactl
+
+int main(int argc, char** argv) {
+  return ota::otactl::CommandLine().Main(argc, argv);
+}

@@ -1,0 +1,489 @@
+// The protocol's clauses, one test or more for each, through the entry points.
+#include "core/decide.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "sample.h"
+
+namespace ota::core {
+namespace {
+
+using PS = ProgressState;
+
+TEST(Report, AnUnknownDeviceIsRegisteredAndOfferedItsPlanBeforeTheReply) {  // [N-10] [N-13]
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0")})});
+  site.Report({{"main", "1.0"}});
+  EXPECT_TRUE(site.last.device_changed && site.last.installed_changed);
+  ASSERT_EQ(site.last.messages.size(), 2U);
+  EXPECT_EQ(site.Got<Offer>()->components[0].from, "1.0");
+  EXPECT_EQ(site.Code(), 200);
+}
+
+TEST(Report, WithoutIdOnlyErrorsAreAnswered) {  // [N-8] [N-11]
+  Site site;
+  site.Send(Site::Versions({{"main", "1.0"}}), {});
+  EXPECT_TRUE(site.last.messages.empty());
+  site.Send(Confirm{"nobody", true, "", {}}, {});
+  EXPECT_EQ(site.Code(), 404);
+}
+
+TEST(Report, AnEqualReportChangesNothing) {  // [N-7] [N-9]
+  Site site;
+  site.Report({{"main", "1.0"}}, "b1");
+  site.Pass(seconds(10));
+  const Decision& second = site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_FALSE(second.device_changed || second.installed_changed);
+  EXPECT_TRUE(second.tasks.empty() && second.log.empty());
+  EXPECT_EQ(second.messages.size(), 1U);
+}
+
+TEST(Report, OnlyACompleteReportRemovesComponents) {  // [N-9]
+  Site site;
+  site.Report({{"main", "1.0"}, {"mcu", "4"}});
+  site.Report({{"main", "1.0"}});
+  EXPECT_EQ(site.device.installed.size(), 2U);
+  site.Connect();
+  site.Report({{"main", "1.0"}});
+  EXPECT_EQ(site.device.installed.size(), 1U);
+}
+
+TEST(Report, BatteryAloneIsNoChangeThatMustBeStoredAtOnce) {
+  Site site;
+  site.Report({{"main", "1.0"}});
+  VersionReport report = Site::Versions({{"main", "1.0"}});
+  report.battery = 7;
+  EXPECT_FALSE(site.Send(report).device_changed);
+  EXPECT_EQ(site.device.battery, 7);
+  report.max_bytes = 4096;
+  EXPECT_TRUE(site.Send(report).device_changed);
+}
+
+TEST(Report, TheCurrentMessageComesOncePerConnectionAndPerBoot) {  // [N-12]
+  Site site = Offered();
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_FALSE(site.Got<Offer>());
+  site.Report({{"main", "1.0"}}, "b2");
+  EXPECT_TRUE(site.Got<Offer>());
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b2");
+  EXPECT_TRUE(site.Got<Offer>());
+  site.Accept(site.Of("spring").name);
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b3");
+  ASSERT_TRUE(site.Got<Download>());
+  EXPECT_EQ(site.Got<Download>()->attempt, 1);
+}
+
+TEST(Report, ATaskThatIsNotOpenIsCanceledFirst) {  // [N-12]
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0")})});
+  site.Report({{"main", "1.0"}}, "b1", "stranger");
+  ASSERT_EQ(site.last.messages.size(), 3U);
+  EXPECT_EQ(std::get<Cancel>(site.last.messages[0]).task, "stranger");
+}
+
+TEST(Report, ARequestBringsTheOfferAgain) {  // [N-32]
+  Site site = Offered();
+  VersionReport report = Site::Versions({{"main", "1.0"}}, "b1");
+  report.request = true;
+  site.Send(report);
+  EXPECT_TRUE(site.Got<Offer>());
+  EXPECT_TRUE(site.last.tasks.empty());
+}
+
+TEST(Report, TrialIsNoSuccessAndGoingBackIsARollBack) {  // [N-14]
+  Site site = Accepted();
+  site.Connect();
+  VersionReport trial = Site::Versions({{"main", "2.0"}}, "b2");
+  trial.trial = {"main"};
+  site.Send(trial);
+  EXPECT_EQ(site.State(), TaskState::kRebooting);
+  EXPECT_FALSE(site.Got<Download>());
+  Site kept = site;
+  kept.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(kept.State(), TaskState::kSucceeded);
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b3");
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kRolledBack);
+}
+
+TEST(Report, OldVersionsAfterRebootsAreInterruptionsUntilInstallingIsReported) {  // [N-14]
+  Site site = Accepted();
+  for (int boot = 2; boot < 9; ++boot) {
+    site.Connect();
+    site.Report({{"main", "1.0"}}, "b" + std::to_string(boot));
+    EXPECT_TRUE(site.Got<Download>());
+  }
+  site.Tell(site.Of("spring").name, "main", PS::kInstalling);
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b1x");
+  EXPECT_EQ(site.Of("spring").reason, Reason::kRolledBack);
+}
+
+TEST(Report, AReconnectWhileInstallingIsNoRollBack) {  // [N-14]
+  Site site = Accepted();
+  site.Tell(site.Of("spring").name, "main", PS::kInstalling);
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_EQ(site.State(), TaskState::kInstalling);
+}
+
+TEST(Report, ABootComponentIsProvedByAnotherBootOrConnectionOnly) {  // [N-15]
+  Site site = Accepted();
+  site.Report({{"main", "2.0"}}, "b1");
+  EXPECT_EQ(site.State(), TaskState::kRebooting);
+  Site again = site;
+  site.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+  again.Connect();
+  again.Report({{"main", "2.0"}}, "b1");
+  EXPECT_EQ(again.State(), TaskState::kSucceeded);
+}
+
+TEST(Report, AThirdVersionWithdrawsAnOfferThatNoLongerFits) {
+  auto plan = ActivePlan("spring", {FullComponent("main", "2.0")});
+  plan->components[0].sources = {"1.0", "1.1"};
+  Site site({plan});
+  site.Report({{"main", "1.0"}});
+  const std::string name = site.Of("spring").name;
+  site.Report({{"main", "1.1"}});
+  EXPECT_EQ(site.Got<Offer>()->components[0].from, "1.1");
+  EXPECT_EQ(site.Got<Offer>()->task, name);
+  site.Report({{"main", "1.2"}});
+  EXPECT_TRUE(site.Got<Cancel>());
+  EXPECT_EQ(site.State(), TaskState::kQueued);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kSourceVersion);
+}
+
+TEST(Report, AThirdVersionAfterTheDownloadFailsTheAttempt) {
+  Site site = Accepted();
+  site.Report({{"main", "3.0"}}, "b2");
+  EXPECT_EQ(site.Of("spring").reason, Reason::kForeignVersion);
+}
+
+TEST(Report, ComponentsFollowOneAnotherAndThoseAtTheirTargetAreSkipped) {  // [N-20]
+  Site site({ActivePlan(
+      "spring", {FullComponent("a", "2"), FullComponent("b", "2"), FullComponent("c", "2")})});
+  site.Report({{"a", "1"}, {"b", "2"}, {"c", "1"}}, "b1");
+  EXPECT_EQ(site.Got<Offer>()->components.size(), 2U);
+  site.Accept(site.Of("spring").name);
+  EXPECT_EQ(site.Got<Download>()->component, "a");
+  site.Report({{"a", "2"}, {"b", "2"}, {"c", "1"}}, "b2");
+  EXPECT_EQ(site.Got<Download>()->component, "c");
+  EXPECT_EQ(site.Of("spring").components[1].state, ComponentState::kSkipped);
+  site.Report({{"a", "2"}, {"b", "2"}, {"c", "2"}}, "b3");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+}
+
+TEST(Report, TheTargetIsSuccessEvenAfterAFailure) {  // [N-27]
+  Site site = Accepted();
+  site.Tell(site.Of("spring").name, "main", PS::kFailed, {}, -3);
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  site.Connect();
+  site.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+}
+
+TEST(Report, PlansFollowOneAnotherAtOnce) {  // [N-16] [N-32]
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0")}),
+             ActivePlan("mcu", {FullComponent("mcu", "5")})});
+  site.Report({{"main", "1.0"}, {"mcu", "4"}}, "b1");
+  EXPECT_EQ(site.Of("mcu").reason, Reason::kPredecessor);
+  EXPECT_EQ(site.Count<Offer>(), 1);
+  site.Decline(site.Of("spring").name);
+  EXPECT_EQ(site.State("mcu"), TaskState::kOffered);
+}
+
+TEST(Confirm, AcceptanceBringsTheDownloadAndAgainTheSameOne) {  // [N-19] [N-21] [N-26]
+  Site site = Accepted();
+  EXPECT_EQ(site.Got<Download>()->deadline_in, seconds(3600));
+  site.Accept(site.Of("spring").name);
+  ASSERT_TRUE(site.Got<Download>());
+  EXPECT_EQ(site.Got<Download>()->attempt, 1);
+  EXPECT_TRUE(site.last.tasks.empty() && site.last.log.empty());
+}
+
+TEST(Confirm, RefusalIsFinalAndNoFailure) {  // [N-19]
+  Site site = Offered();
+  const std::string name = site.Of("spring").name;
+  site.Decline(name);
+  EXPECT_EQ(site.State(), TaskState::kRefused);
+  site.Send(Confirm{name, true, "", {}}, {});
+  EXPECT_EQ(site.Code(), 410);
+}
+
+TEST(Confirm, PostponedOffersComeAgainAtTheirTime) {  // [N-19]
+  Site site = Offered();
+  const std::string name = site.Of("spring").name;
+  site.Decline(name, seconds(3600));
+  EXPECT_EQ(site.State(), TaskState::kPostponed);
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_EQ(site.Got<Reply>()->again, seconds(3600));
+  site.Pass(seconds(3599));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kPostponed);
+  site.Pass(seconds(1));
+  site.Deadline();
+  ASSERT_TRUE(site.Got<Offer>());
+  EXPECT_EQ(site.Got<Offer>()->task, name);
+}
+
+TEST(Confirm, WithoutConfirmationTheDownloadFollowsThePlan) {  // [N-19]
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0")})});
+  site.product.auto_confirm = true;
+  site.Report({{"main", "1.0"}});
+  ASSERT_EQ(site.last.messages.size(), 3U);
+  EXPECT_TRUE(std::holds_alternative<Download>(site.last.messages[1]));
+}
+
+TEST(Confirm, ALateAcceptanceIsNotLost) {
+  Site site = Offered();
+  const std::string name = site.Of("spring").name;
+  site.Pass(seconds(86400));
+  site.Deadline();
+  EXPECT_EQ(site.Of("spring").reason, Reason::kOfferUnanswered);
+  site.Accept(name);
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  EXPECT_EQ(site.last.messages.size(), 2U);
+}
+
+TEST(Progress, StatesFollowTheDevice) {  // [N-24] [N-25]
+  Site site = Accepted();
+  const std::string name = site.Of("spring").name;
+  const std::vector<std::pair<PS, TaskState>> expected{
+      {PS::kDownloading, TaskState::kDownloading}, {PS::kDownloaded, TaskState::kDownloading},
+      {PS::kVerifying, TaskState::kDownloading},   {PS::kWaiting, TaskState::kWaiting},
+      {PS::kInstalling, TaskState::kInstalling},   {PS::kRebooting, TaskState::kRebooting},
+      {PS::kDownloading, TaskState::kDownloading}};
+  for (const auto& [told, state] : expected) {
+    site.Tell(name, "main", told);
+    EXPECT_EQ(site.State(), state);
+    EXPECT_FALSE(site.last.log.empty());
+    EXPECT_EQ(site.Code(), 200);
+  }
+}
+
+TEST(Progress, CodesAreReasons) {  // [N-24]
+  const std::vector<std::pair<int, Reason>> expected{
+      {-1, Reason::kDeviceFailed}, {-2, Reason::kDownloadFailed}, {-3, Reason::kVerifyFailed},
+      {-4, Reason::kWriteFailed},  {-5, Reason::kDeviceRefused},  {-77, Reason::kDeviceFailed}};
+  for (const auto& [code, reason] : expected) {
+    Site site = Accepted();
+    site.Tell(site.Of("spring").name, "main", PS::kFailed, {}, code);
+    EXPECT_EQ(site.Of("spring").reason, reason);
+    EXPECT_EQ(site.Of("spring").code, code);
+    EXPECT_EQ(site.State(), code == -5 ? TaskState::kRefused : TaskState::kFailed);
+  }
+}
+
+TEST(Progress, RetriesAreNewAttemptsAndEarlierOnesAreLoggedOnly) {  // [N-21] [N-33]
+  auto plan = ActivePlan("spring", {FullComponent("main", "2.0")});
+  plan->retry = {1, seconds(600)};
+  Site site({plan});
+  site.Report({{"main", "1.0"}}, "b1");
+  const std::string name = site.Of("spring").name;
+  site.Accept(name);
+  site.Tell(name, "main", PS::kFailed, 1, -2);
+  EXPECT_EQ(site.State(), TaskState::kRetrying);
+  site.Pass(seconds(599));
+  site.Deadline();
+  EXPECT_FALSE(site.Got<Download>());
+  site.Pass(seconds(1));
+  site.Deadline();
+  ASSERT_TRUE(site.Got<Download>());
+  EXPECT_EQ(site.Got<Download>()->attempt, 2);
+  site.Tell(name, "main", PS::kFailed, 1, -2);
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  EXPECT_TRUE(site.last.tasks.empty());
+  EXPECT_EQ(site.last.log.size(), 1U);
+  site.Tell(name, "main", PS::kFailed, 2, -2);
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+}
+
+TEST(Progress, ErrorsNameWhatIsWrong) {
+  Site site = Offered();
+  const std::string name = site.Of("spring").name;
+  site.Tell(name, "main", PS::kDownloading);
+  EXPECT_EQ(site.Code(), 409);
+  site.Accept(name);
+  site.Tell(name, "ghost", PS::kDownloading);
+  EXPECT_EQ(site.Code(), 404);
+  site.Tell(name, "main", PS::kDownloading, 2);
+  EXPECT_EQ(site.Code(), 409);
+}
+
+// The deadline of each state, one second before and at its time.
+TEST(Deadline, EveryStateGivesUpAtItsDeadlineAndNotBefore) {  // [N-26]
+  const std::vector<std::tuple<PS, seconds, Reason>> expected{
+      {PS::kDownloading, seconds(3600), Reason::kDownloadTimeout},
+      {PS::kInstalling, seconds(3600), Reason::kInstallTimeout},
+      {PS::kRebooting, seconds(3600), Reason::kRebootTimeout}};
+  for (const auto& [told, time, reason] : expected) {
+    Site site = Accepted();
+    site.Tell(site.Of("spring").name, "main", told);
+    site.Pass(time - seconds(1));
+    site.Deadline();
+    EXPECT_NE(site.State(), TaskState::kFailed);
+    site.Pass(seconds(1));
+    site.Deadline();
+    EXPECT_EQ(site.Of("spring").reason, reason);
+  }
+}
+
+TEST(Deadline, AnyUplinkRestartsItAndEtaAndSleepExtendIt) {  // [N-26]
+  Site site = Accepted();
+  const std::string name = site.Of("spring").name;
+  site.Pass(seconds(3000));
+  site.Send(BlockRequest{name, "main", 0, "r", 0, 128, 1});
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(3600));
+  Progress progress;
+  progress.task = name;
+  progress.component = "main";
+  progress.eta = seconds(9999999);
+  site.Send(progress);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(604800));
+  Site sleeper = Offered();
+  VersionReport report = Site::Versions({{"main", "1.0"}}, "b1");
+  report.sleep = seconds(10000);
+  sleeper.Send(report);
+  sleeper.Accept(name);
+  EXPECT_EQ(*sleeper.Of("spring").deadline - sleeper.now.steady, seconds(20000));
+}
+
+TEST(Deadline, ADeviceThatIsAwayIsWaitedForUntilLongestAfterTheOffer) {  // [N-26]
+  Site site = Accepted();
+  site.Disconnect();
+  const Instant last = site.now.wall + seconds(604800);
+  while (site.now.wall < last - seconds(1)) {
+    site.Pass(std::min(seconds(3600),
+                       std::chrono::duration_cast<seconds>(last - seconds(1) - site.now.wall)));
+    site.Deadline();
+    ASSERT_EQ(site.State(), TaskState::kAccepted);
+  }
+  site.Pass(seconds(1));
+  site.Deadline();
+  EXPECT_EQ(site.Of("spring").reason, Reason::kDownloadTimeout);
+}
+
+TEST(Deadline, WaitingRestsUntilRetryAfter) {  // [N-24]
+  Site site = Accepted();
+  Progress progress;
+  progress.task = site.Of("spring").name;
+  progress.component = "main";
+  progress.state = PS::kWaiting;
+  progress.retry_after = seconds(90000);
+  site.Send(progress);
+  site.Pass(seconds(89999));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kWaiting);
+  site.Pass(seconds(1));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  EXPECT_TRUE(site.Got<Download>());
+}
+
+TEST(Blocks, AreServedForTheCurrentComponentOfTheOpenTask) {  // [N-28] [N-29] [N-30]
+  Site site = Offered();
+  const std::string name = site.Of("spring").name;
+  site.Send(BlockRequest{name, "main", 0, "r", 0, 4096, 8});
+  EXPECT_EQ(site.Code(), 409);
+  site.Accept(name);
+  site.Send(BlockRequest{name, "main", 0, "r", 98304, 4096, 8});
+  ASSERT_TRUE(site.last.blocks);
+  EXPECT_EQ(site.last.blocks->count, 1);
+  EXPECT_EQ(site.last.blocks->length, 1696);
+  EXPECT_EQ(site.State(), TaskState::kDownloading);
+  const std::vector<std::pair<BlockRequest, int>> refused{
+      {{name, "main", 0, "r", 100000, 4096, 1}, 416},
+      {{name, "main", 1, "r", 0, 4096, 1}, 404},
+      {{name, "ghost", 0, "r", 0, 4096, 1}, 404},
+      {{name, "main", 0, "r", 0, 65536, 5}, 400},
+      {{"nobody", "main", 0, "r", 0, 4096, 1}, 404}};
+  for (const auto& [request, code] : refused) {
+    site.Send(request);
+    EXPECT_EQ(site.Code(), code);
+    EXPECT_FALSE(site.last.blocks);
+  }
+}
+
+TEST(Cancel, IsAFactAtOnceAndTheNextPlanFollows) {  // [N-31] [N-16]
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0")}),
+             ActivePlan("mcu", {FullComponent("mcu", "5")})});
+  site.Report({{"main", "1.0"}, {"mcu", "4"}}, "b1");
+  site.CancelTask(site.Of("spring").name);
+  ASSERT_EQ(site.last.messages.size(), 2U);
+  EXPECT_EQ(std::get<Cancel>(site.last.messages[0]).reason, "plan canceled");
+  EXPECT_EQ(site.State("mcu"), TaskState::kOffered);
+  EXPECT_TRUE(site.Of("spring").owes_cancel);
+  site.Accept(site.Of("mcu").name);
+  EXPECT_FALSE(site.Of("spring").owes_cancel);
+}
+
+TEST(Cancel, IsOwedToADeviceThatIsAwayUntilItDoesNotNameTheTask) {  // [N-31] [N-12]
+  Site site = Accepted();
+  const std::string name = site.Of("spring").name;
+  site.Disconnect();
+  site.CancelTask(name);
+  EXPECT_TRUE(site.last.messages.empty());
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b1", name);
+  EXPECT_EQ(site.Count<Cancel>(), 1);
+  EXPECT_TRUE(site.Of("spring").owes_cancel);
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_FALSE(site.Of("spring").owes_cancel);
+}
+
+TEST(Next, AHeldPlanSendsNothingUntilItsRelease) {
+  Site site = Offered();
+  site.plans[0]->held = true;
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_FALSE(site.Got<Offer>());
+  site.plans[0]->held = false;
+  site.Next();
+  EXPECT_TRUE(site.Got<Offer>());
+  site.Next();
+  EXPECT_TRUE(site.last.messages.empty() && site.last.tasks.empty());
+}
+
+TEST(Next, ADeviceAtItsTargetsIsNotAsked) {
+  Site site;
+  site.Report({{"main", "2.0"}});
+  Task task = MakeTask(ActivePlan("spring", {FullComponent("main", "2.0")}), "t", site.now.wall);
+  site.tasks["t"] = task;
+  site.Next();
+  EXPECT_EQ(site.Of("spring").reason, Reason::kAtTargetAlready);
+  EXPECT_TRUE(site.last.messages.empty());
+}
+
+TEST(Next, APackageThatIsBeingHashedIsWaitedFor) {  // [N-13]
+  auto plan = ActivePlan("spring", {FullComponent("main", "2.0")});
+  plan->components[0].full->sets[0].ready = false;
+  Site site({plan});
+  site.Report({{"main", "1.0"}});
+  EXPECT_EQ(site.Of("spring").reason, Reason::kPackageNotReady);
+  EXPECT_EQ(site.Got<Reply>()->again, seconds(10));
+  plan->components[0].full->sets[0].ready = true;
+  site.Next();
+  EXPECT_TRUE(site.Got<Offer>());
+}
+
+TEST(Unsendable, WaitsWithBothNumbersUntilTheDeviceTakesMore) {  // [N-18]
+  Site site = Offered();
+  const std::string name = site.Of("spring").name;
+  site.Apply(DecideUnsendable(site.Load(), name, 3000, 2048, site.now));
+  EXPECT_EQ(site.Of("spring").reason, Reason::kTooLarge);
+  EXPECT_EQ(site.Of("spring").detail, "3000 bytes / 2048 bytes");
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_EQ(site.State(), TaskState::kQueued);
+  VersionReport report = Site::Versions({{"main", "1.0"}}, "b1");
+  report.max_bytes = 4096;
+  site.Send(report);
+  EXPECT_TRUE(site.Got<Offer>());
+}
+
+}  // namespace
+}  // namespace ota::core

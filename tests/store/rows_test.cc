@@ -1,0 +1,752 @@
+// Rows <-> values: what is saved is what is loaded, through indexes, in transactions that keep
+// their promises.
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <gmock/gmock.h>
+
+#include "core/names.h"
+#include "store/fixture.h"
+#include "store/statements.h"
+
+namespace ota::store {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::Field;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+class Rows : public StoreTest {
+ protected:
+  void SetUp() override {
+    StoreTest::SetUp();
+    Reopen();
+    ASSERT_EQ(Shell(kPeople), "");
+    Load();
+  }
+  void Load() {
+    core::Result<std::shared_ptr<const Catalogue>> loaded = store_->LoadCatalogue();
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    catalogue_ = *loaded;
+  }
+  void Save(core::Decision& decision) {
+    ASSERT_TRUE(store_->Begin());
+    const Status saved = store_->Save(decision, At(77));
+    ASSERT_TRUE(saved) << saved.error().message;
+    ASSERT_TRUE(store_->Commit(At(78)));
+  }
+  core::Device Register(const std::string& name, const std::string& product = "thermo") {
+    core::Decision decision;
+    decision.device.key = {product, name};
+    decision.device_changed = true;
+    Save(decision);
+    return decision.device;
+  }
+  core::Task NewTask(const std::string& name, const std::string& plan) {
+    core::Task task;
+    task.name = name;
+    task.plan = catalogue_->FindPlan(plan);
+    task.created = At(5);
+    return task;
+  }
+  // A second plan in force.
+  void Activate(const std::string& plan) {
+    ASSERT_EQ(Shell("UPDATE plan SET wanted = 'active' WHERE name = '" + plan + "'"), "");
+    Load();
+  }
+  std::shared_ptr<const Catalogue> catalogue_;
+};
+
+TEST_F(Rows, EveryFieldOfADeviceComesBack) {
+  core::Decision decision;
+  core::Device& device = decision.device;
+  device.key = {"thermo", "d1"};
+  device.boot_id = "boot";
+  device.battery = 55;
+  device.signal = -70;
+  device.free_bytes = 1LL << 40;
+  device.lang = "de";
+  device.max_bytes = 999;
+  device.sleep = seconds(60);
+  device.registered = At(1);
+  device.seen = At(2);
+  device.reported = At(3);
+  device.installed = {{"main", "1.0", false, At(4)}, {"radio", "1.5", true, At(5)}};
+  decision.device_changed = decision.installed_changed = true;
+  Save(decision);
+  EXPECT_GT(device.id, 0);
+  for (int round = 0; round < 2; ++round) {
+    core::Result<KnownDevice> known = store_->LoadDevice(device.key);
+    ASSERT_TRUE(known);
+    EXPECT_TRUE(known->configured);
+    const core::Device& loaded = known->device;
+    EXPECT_EQ(loaded.id, device.id);
+    EXPECT_EQ(loaded.key, device.key);
+    EXPECT_EQ(loaded.boot_id, device.boot_id);
+    EXPECT_EQ(loaded.battery, device.battery);
+    EXPECT_EQ(loaded.signal, device.signal);
+    EXPECT_EQ(loaded.free_bytes, device.free_bytes);
+    EXPECT_EQ(loaded.lang, device.lang);
+    EXPECT_EQ(loaded.max_bytes, device.max_bytes);
+    EXPECT_EQ(loaded.sleep, device.sleep);
+    EXPECT_EQ(loaded.registered, device.registered);
+    EXPECT_EQ(loaded.seen, device.seen);
+    EXPECT_EQ(loaded.reported, device.reported);
+    EXPECT_EQ(loaded.installed, device.installed);
+    // The second round: an update that changes everything, one component gone and one new.
+    device.boot_id = "next";
+    device.battery.reset();
+    device.signal.reset();
+    device.free_bytes.reset();
+    device.lang = "";
+    device.max_bytes = 4096;
+    device.sleep = seconds(0);
+    device.registered = At(11);
+    device.seen = At(12);
+    device.reported = At(13);
+    device.installed = {{"main", "2.0", true, At(14)}, {"zone", "1", false, At(15)}};
+    Save(decision);
+  }
+}
+
+TEST_F(Rows, AnUnknownDeviceHasNoId) {
+  core::Result<KnownDevice> known = store_->LoadDevice({"thermo", "never"});
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->device.id, 0);
+  EXPECT_FALSE(known->configured);
+  ASSERT_EQ(
+      Shell(
+          "INSERT INTO device(product, name, disabled, retired) VALUES ('thermo', 'never', 1, 1)"),
+      "");
+  known = store_->LoadDevice({"thermo", "never"});
+  EXPECT_TRUE(known->configured && known->device.disabled && known->retired);
+  EXPECT_EQ(known->device.id, 0);
+}
+
+TEST_F(Rows, SeenIsWrittenAlone) {
+  core::Device device = Register("d1");
+  device.seen = At(900);
+  device.battery = 3;
+  device.lang = "not written";
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->SaveSeen(std::span(&device, 1)));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  const core::Device loaded = store_->LoadDevice(device.key)->device;
+  EXPECT_EQ(loaded.seen, At(900));
+  EXPECT_EQ(loaded.battery, 3);
+  EXPECT_EQ(loaded.lang, "");
+}
+
+void ExpectSame(const core::Task& left, const core::Task& right) {
+  EXPECT_EQ(left.id, right.id);
+  EXPECT_EQ(left.name, right.name);
+  EXPECT_EQ(left.plan, right.plan);
+  EXPECT_EQ(left.state, right.state);
+  EXPECT_EQ(left.reason, right.reason);
+  EXPECT_EQ(left.detail, right.detail);
+  EXPECT_EQ(left.code, right.code);
+  EXPECT_EQ(left.owes_cancel, right.owes_cancel);
+  EXPECT_EQ(left.offers, right.offers);
+  EXPECT_EQ(left.retries, right.retries);
+  EXPECT_EQ(left.deadline, right.deadline);
+  EXPECT_EQ(left.created, right.created);
+  EXPECT_EQ(left.offered, right.offered);
+  EXPECT_EQ(left.ended, right.ended);
+  ASSERT_EQ(left.components.size(), right.components.size());
+  for (std::size_t index = 0; index < left.components.size(); ++index) {
+    const core::TaskComponent& one = left.components[index];
+    const core::TaskComponent& two = right.components[index];
+    EXPECT_EQ(one.name, two.name);
+    EXPECT_EQ(one.state, two.state);
+    EXPECT_EQ(one.source, two.source);
+    EXPECT_EQ(one.target, two.target);
+    EXPECT_EQ(one.package, two.package);
+    EXPECT_EQ(one.attempt, two.attempt);
+    EXPECT_EQ(one.percent, two.percent);
+    EXPECT_EQ(one.progress, two.progress);
+    EXPECT_EQ(one.installing, two.installing);
+    EXPECT_EQ(one.boot_id, two.boot_id);
+  }
+}
+
+TEST_F(Rows, EveryFieldOfATaskComesBack) {
+  core::Decision decision;
+  decision.device = Register("d1");
+  core::Task task = NewTask("t1234567", "spring");
+  task.components = {{"main", core::ComponentState::kPending, "1.0", "2.0",
+                      core::PackageKind::kDelta, 0, -1, std::nullopt, false, ""},
+                     {"radio", core::ComponentState::kSkipped, "", "2.0", core::PackageKind::kFull,
+                      0, -1, std::nullopt, false, ""}};
+  decision.tasks = {task};
+  Save(decision);
+  EXPECT_GT(decision.tasks[0].id, 0);
+  core::Result<DeviceTasks> tasks = store_->LoadTasks(decision.device, *catalogue_);
+  ASSERT_TRUE(tasks);
+  ASSERT_THAT(tasks->queued, SizeIs(1));
+  ExpectSame(tasks->queued[0], decision.tasks[0]);
+  EXPECT_TRUE(tasks->queued[0].listed_white);
+  EXPECT_FALSE(tasks->queued[0].listed_black);
+
+  core::Task& changed = decision.tasks[0];
+  changed.state = core::TaskState::kWaiting;
+  changed.reason = core::Reason::kNotYet;
+  changed.detail = "later";
+  changed.code = -3;
+  changed.offers = 2;
+  changed.retries = 1;
+  changed.deadline = At(500);
+  changed.offered = At(400);
+  changed.components = {{"main", core::ComponentState::kCurrent, "1.1", "2.1",
+                         core::PackageKind::kFull, 2, 30, core::ProgressState::kWaiting, true,
+                         "b"}};
+  Save(decision);
+  tasks = store_->LoadTasks(decision.device, *catalogue_);
+  ASSERT_TRUE(tasks && tasks->open);
+  ExpectSame(*tasks->open, changed);
+  EXPECT_THAT(tasks->queued, IsEmpty());
+
+  changed.state = core::TaskState::kCanceled;
+  changed.owes_cancel = true;
+  changed.ended = At(600);
+  Save(decision);
+  tasks = store_->LoadTasks(decision.device, *catalogue_);
+  ASSERT_THAT(tasks->cancels, SizeIs(1));
+  ExpectSame(tasks->cancels[0], changed);
+  EXPECT_FALSE(tasks->open);
+
+  changed.owes_cancel = false;
+  changed.deadline.reset();
+  Save(decision);
+  tasks = store_->LoadTasks(decision.device, *catalogue_);
+  EXPECT_THAT(tasks->cancels, IsEmpty());
+  core::Result<std::optional<core::Task>> named =
+      store_->LoadTask("t1234567", decision.device, *catalogue_);
+  ASSERT_TRUE(named && *named);
+  ExpectSame(**named, changed);
+  // Of this device only, and of this name only.
+  EXPECT_FALSE(*store_->LoadTask("t1234567", Register("d2"), *catalogue_));
+  EXPECT_FALSE(*store_->LoadTask("T1234567", decision.device, *catalogue_));
+  EXPECT_TRUE(*store_->HasTask("spring", decision.device.id));
+  EXPECT_FALSE(*store_->HasTask("draft", decision.device.id));
+  EXPECT_FALSE((*store_->LoadTask("t1234567", decision.device, Catalogue{}))->plan);
+}
+
+TEST_F(Rows, EveryStateReasonAndProgressCanBeStored) {
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t", "spring")};
+  core::Task& task = decision.tasks[0];
+  task.components = {{"main", core::ComponentState::kPending, "", "2", core::PackageKind::kFull, 0,
+                      -1, std::nullopt, false, ""}};
+  const auto check = [&] {
+    Save(decision);
+    core::Result<std::optional<core::Task>> loaded =
+        store_->LoadTask("t", decision.device, *catalogue_);
+    ASSERT_TRUE(loaded && *loaded);
+    ExpectSame(**loaded, task);
+  };
+  for (int value = 0; value <= static_cast<int>(core::TaskState::kCanceled); ++value) {
+    task.state = static_cast<core::TaskState>(value);
+    check();
+  }
+  for (int value = 0; value <= static_cast<int>(core::Reason::kComponentGone); ++value) {
+    task.reason = static_cast<core::Reason>(value);
+    check();
+  }
+  for (int value = 0; value <= static_cast<int>(core::ProgressState::kFailed); ++value) {
+    task.components[0].progress = static_cast<core::ProgressState>(value);
+    check();
+  }
+  for (int value = 0; value <= static_cast<int>(core::ComponentState::kSkipped); ++value) {
+    task.components[0].state = static_cast<core::ComponentState>(value);
+    check();
+  }
+}
+
+TEST_F(Rows, OneTaskEndsAndTheNextOpensInOneDecision) {
+  Activate("draft");
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t1", "spring"), NewTask("t2", "draft")};
+  decision.tasks[0].state = core::TaskState::kOffered;
+  Save(decision);
+  // The next one stands before the one that makes room for it.
+  std::swap(decision.tasks[0], decision.tasks[1]);
+  decision.tasks[0].state = core::TaskState::kOffered;
+  decision.tasks[1].state = core::TaskState::kSucceeded;
+  decision.tasks[1].ended = At(9);
+  Save(decision);
+  EXPECT_EQ(store_->LoadTasks(decision.device, *catalogue_)->open->name, "t2");
+}
+
+TEST_F(Rows, TheDatabaseRefusesASecondOpenTask) {
+  Activate("draft");
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t1", "spring"), NewTask("t2", "draft")};
+  decision.tasks[0].state = core::TaskState::kOffered;
+  decision.tasks[1].state = core::TaskState::kWaiting;
+  ASSERT_TRUE(store_->Begin());
+  const Status saved = store_->Save(decision, At(1));
+  ASSERT_FALSE(saved);
+  EXPECT_EQ(saved.error().code, core::ErrorCode::kConflict);
+  store_->Rollback();
+}
+
+TEST_F(Rows, QueuedTasksComeByPriorityAndThenByOrder) {
+  ASSERT_EQ(Shell("UPDATE plan SET priority = 5 WHERE name = 'draft';"
+                  "INSERT INTO plan(name, product) VALUES ('a', 'thermo');"
+                  "INSERT INTO plan_component(plan, seq, component, full) VALUES ('a', 1, 'main', "
+                  "'main-2');"
+                  "UPDATE plan SET wanted = 'active' WHERE name IN ('a', 'draft');"),
+            "");
+  ASSERT_TRUE(store_->Begin());
+  for (const char* plan : {"spring", "a", "draft"}) {
+    ASSERT_TRUE(store_->SavePlanState({plan, PlanPhase::kActive, "", 0, At(1), 0, false, {}}));
+  }
+  ASSERT_TRUE(store_->Commit(At(1)));
+  Load();
+  std::vector<std::string> in_force;
+  for (const auto& plan : catalogue_->FindProduct("thermo")->in_force) {
+    in_force.push_back(plan->name);
+  }
+  EXPECT_THAT(in_force, ElementsAre("draft", "spring", "a"));
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t1", "a"), NewTask("t2", "spring"), NewTask("t3", "draft")};
+  Save(decision);
+  core::Result<DeviceTasks> tasks = store_->LoadTasks(decision.device, *catalogue_);
+  EXPECT_THAT(tasks->queued,
+              ElementsAre(Field(&core::Task::name, "t3"), Field(&core::Task::name, "t2"),
+                          Field(&core::Task::name, "t1")));
+}
+
+TEST_F(Rows, TheLogKeepsEveryFieldAndCarriesTheDevice) {
+  core::Decision decision;
+  decision.device.key = {"thermo", "nobody"};
+  decision.log = {{"t", "spring", "main", "progress", "accepted", "downloading",
+                   core::Reason::kDeviceFailed, 2, "50 %"}};
+  Save(decision);
+  EXPECT_EQ(decision.device.id, 0);
+  EXPECT_EQ(Shell("SELECT at_ms, product, device, plan, task, component, event, old_state, "
+                  "new_state, reason,"
+                  " attempt, detail FROM log"),
+            "77|thermo|nobody|spring|t|main|progress|accepted|downloading|" +
+                std::string(core::Name(core::Reason::kDeviceFailed)) + "|2|50 %\n");
+}
+
+// -- catalogue
+
+TEST_F(Rows, ThePlanComesWithAllThatHangsOnIt) {
+  const std::shared_ptr<const core::Plan> plan = catalogue_->FindPlan("spring");
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->wanted, core::Wanted::kActive);
+  EXPECT_FALSE(plan->held);
+  EXPECT_EQ(plan->end, At(9000000));
+  EXPECT_EQ(plan->timeouts.offer, seconds(86400));
+  EXPECT_EQ(plan->timeouts.longest, seconds(604800));
+  EXPECT_EQ(plan->retry.interval, seconds(600));
+  EXPECT_EQ(plan->texts.at("en"), "Spring");
+  EXPECT_EQ(plan->tags.at("k"), "v");
+  ASSERT_THAT(plan->components, SizeIs(2));
+  const core::PlanComponent& main = plan->components[0];
+  EXPECT_EQ(main.name, "main");
+  EXPECT_EQ(main.target, "2.0");
+  EXPECT_THAT(main.sources, ElementsAre("1.0", "1.1"));
+  ASSERT_TRUE(main.full && main.delta);
+  ASSERT_THAT(main.full->sets, SizeIs(1));
+  ASSERT_THAT(main.delta->sets, SizeIs(2));
+  EXPECT_EQ(main.delta->sets[1].source, "1.1");
+  EXPECT_FALSE(main.full->sets[0].ready);
+  EXPECT_EQ(main.full->sets[0].problem, "file 'thermo/main-2.bin': is being hashed");
+  EXPECT_EQ(main.full->sets[0].files[0].name, "main-2.bin");
+  EXPECT_EQ(plan->components[1].name, "radio");
+  EXPECT_EQ(catalogue_->FindPlan("draft"), nullptr);
+  EXPECT_EQ(catalogue_->FindProduct("pump")->components.count("main"), 1U);
+}
+
+TEST_F(Rows, AFileIsReadyWhenItWasHashedAndIsTheExpectedOne) {
+  ASSERT_TRUE(store_->Begin());
+  core::Result<std::vector<PackageFile>> files = store_->PackageFiles();
+  ASSERT_TRUE(files);
+  ASSERT_THAT(*files, SizeIs(5));
+  PackageFile file = files->at(0);
+  EXPECT_EQ(file.id, 0);
+  EXPECT_EQ(file.path, "thermo/main-2.bin");
+  file.state = FileState::kReady;
+  file.bytes = 10;
+  file.sha256 = std::string(64, 'a');
+  file.md5 = std::string(32, 'b');
+  file.inode = 1;
+  file.mtime_ns = 2;
+  file.ctime_ns = 3;
+  file.checked = At(4);
+  const std::int64_t id = *store_->SavePackageState(file);
+  ASSERT_TRUE(store_->Commit(At(1)));
+  Load();
+  const core::FileSet& set = catalogue_->FindPlan("spring")->components[0].full->sets[0];
+  EXPECT_TRUE(set.ready) << set.problem;
+  EXPECT_EQ(set.files[0].id, id);
+  EXPECT_EQ(set.files[0].bytes, 10);
+  EXPECT_EQ(set.files[0].sha256, file.sha256);
+  EXPECT_EQ(set.files[0].md5, file.md5);
+  const PackageFile again = store_->PackageFiles()->at(0);
+  EXPECT_EQ(std::tuple(again.id, again.state, again.bytes, again.inode, again.mtime_ns,
+                       again.ctime_ns, again.checked),
+            std::tuple(id, file.state, file.bytes, file.inode, file.mtime_ns, file.ctime_ns,
+                       file.checked));
+
+  // Refused and ready again: the same id. Another content: another one, and no id comes back.
+  ASSERT_TRUE(store_->Begin());
+  PackageFile refused = file;
+  refused.state = FileState::kRefused;
+  refused.problem = "is empty";
+  EXPECT_EQ(*store_->SavePackageState(refused), id);
+  ASSERT_TRUE(store_->Commit(At(1)));
+  Load();
+  EXPECT_EQ(catalogue_->FindPlan("spring")->components[0].full->sets[0].problem,
+            "file 'thermo/main-2.bin': is empty");
+  ASSERT_TRUE(store_->Begin());
+  file.sha256 = std::string(64, 'c');
+  const std::int64_t next = *store_->SavePackageState(file);
+  EXPECT_GT(next, id);
+  ASSERT_TRUE(store_->Commit(At(1)));
+}
+
+TEST_F(Rows, WhatPeopleTakeOutIsForgotten) {
+  ASSERT_EQ(
+      Shell("INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'b')"), "");
+  const auto bare = [&] {
+    core::Result<std::vector<PackageFile>> files = store_->PackageFiles();
+    for (const PackageFile& file : *files) {
+      if (file.package == "bare") {
+        return file;
+      }
+    }
+    return PackageFile{};
+  };
+  ASSERT_TRUE(store_->Begin());
+  const std::int64_t id = *store_->SavePackageState(bare());
+  ASSERT_TRUE(store_->Commit(At(1)));
+  // Another path under the same key was never looked at.
+  ASSERT_EQ(Shell("UPDATE package_file SET path = 'c' WHERE package = 'bare'"), "");
+  EXPECT_EQ(bare().id, 0);
+  ASSERT_EQ(Shell("DELETE FROM package_file WHERE package = 'bare'"), "");
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->ForgetGoneFiles());
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(Shell("SELECT count(*) FROM package_state"), "0\n");
+  ASSERT_EQ(
+      Shell("INSERT INTO package_file(product, package, path) VALUES ('thermo', 'bare', 'b')"), "");
+  ASSERT_TRUE(store_->Begin());
+  EXPECT_GT(*store_->SavePackageState(bare()), id);
+  ASSERT_TRUE(store_->ForgetGoneFiles());
+  ASSERT_TRUE(store_->Commit(At(1)));
+}
+
+TEST_F(Rows, APlanThatIsOverIsLoadedOnlyWhileItHasALiveTask) {
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t1", "spring")};
+  Save(decision);
+  ASSERT_EQ(Shell("UPDATE plan SET wanted = 'canceled' WHERE name = 'spring'"), "");
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(
+      store_->SavePlanState({"spring", PlanPhase::kCanceled, "why", 0, At(1), 0, true, At(9)}));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  Load();
+  ASSERT_TRUE(catalogue_->FindPlan("spring"));
+  EXPECT_THAT(catalogue_->FindProduct("thermo")->in_force, IsEmpty());
+  const PlanState& state = *catalogue_->plans.at("spring").state;
+  EXPECT_EQ(std::tuple(state.phase, state.reason, state.order, state.activated, state.scanned,
+                       state.ended),
+            std::tuple(PlanPhase::kCanceled, std::string("why"), std::int64_t{1}, At(1), true,
+                       std::optional(At(9))));
+  decision.tasks[0].state = core::TaskState::kCanceled;
+  decision.tasks[0].ended = At(5);
+  Save(decision);
+  Load();
+  EXPECT_FALSE(catalogue_->FindPlan("spring"));
+}
+
+TEST_F(Rows, AnEndedPlanComesBackWhenItsEndIsMoved) {
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(
+      store_->SavePlanState({"spring", PlanPhase::kEnded, "", 0, At(1), 0, true, At(9000001)}));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  Load();
+  EXPECT_FALSE(catalogue_->FindPlan("spring"));
+  ASSERT_EQ(Shell("UPDATE plan SET end_ms = 9999999 WHERE name = 'spring'"), "");
+  Load();
+  EXPECT_TRUE(catalogue_->FindPlan("spring"));
+  EXPECT_THAT(catalogue_->FindProduct("thermo")->in_force, IsEmpty());
+}
+
+TEST_F(Rows, SettingsHaveDefaultsAndAreRead) {
+  EXPECT_EQ(catalogue_->settings.log_days, 365);
+  ASSERT_EQ(Shell("INSERT INTO setting VALUES ('log_days', '7'), ('download_bytes_per_second', "
+                  "'5000000000'),"
+                  " ('download_connections', '3')"),
+            "");
+  Load();
+  EXPECT_EQ(catalogue_->settings.log_days, 7);
+  EXPECT_EQ(catalogue_->settings.download_bytes_per_second, 5'000'000'000);
+  EXPECT_EQ(catalogue_->settings.download_connections, 3);
+}
+
+// -- slices, deadlines, what others did
+
+TEST_F(Rows, SlicesGoThroughEveryDeviceOnce) {
+  std::vector<core::Device> devices;
+  for (const char* name : {"d1", "d2", "d9"}) {
+    devices.push_back(Register(name));
+  }
+  Register("p1", "pump");
+  ASSERT_EQ(Shell("INSERT INTO device(product, name, retired) VALUES ('thermo', 'd2', 1);"
+                  "INSERT INTO plan_device(plan, device) VALUES ('spring', 'later')"),
+            "");
+  core::Decision decision;
+  decision.device = devices[0];
+  decision.tasks = {NewTask("t1", "spring")};
+  Save(decision);
+  core::Result<std::vector<Candidate>> slice = store_->DevicesAfter("spring", "thermo", 0, 2);
+  ASSERT_TRUE(slice);
+  ASSERT_THAT(*slice, SizeIs(2));
+  EXPECT_TRUE(slice->at(0).has_task && !slice->at(0).black);
+  EXPECT_TRUE(!slice->at(1).has_task && slice->at(1).black);  // retired
+  slice = store_->DevicesAfter("spring", "thermo", slice->at(1).device.id, 2);
+  ASSERT_THAT(*slice, SizeIs(1));
+  EXPECT_EQ(slice->at(0).device.key, (core::DeviceKey{"thermo", "d9"}));
+  EXPECT_TRUE(slice->at(0).black);  // on the list
+
+  slice = store_->WhitelistAfter("spring", "thermo", "", 10);
+  ASSERT_THAT(*slice, SizeIs(2));
+  EXPECT_TRUE(slice->at(0).has_task);
+  EXPECT_EQ(slice->at(1).device.key.device, "later");
+  EXPECT_EQ(slice->at(1).device.id, 0);
+  EXPECT_THAT(*store_->WhitelistAfter("spring", "thermo", "later", 10), IsEmpty());
+
+  EXPECT_THAT(*store_->QueuedDevices("spring", 0, 10), SizeIs(1));
+  EXPECT_THAT(*store_->QueuedDevices("spring", devices[0].id, 10), IsEmpty());
+  EXPECT_THAT(*store_->LiveDevices("spring", 0, 10), SizeIs(1));
+  EXPECT_EQ(*store_->CountDevices("thermo"), 3);
+  EXPECT_TRUE(store_->ListedIn("spring", "d1")->white);
+  EXPECT_TRUE(store_->ListedIn("spring", "d9")->black);
+  EXPECT_FALSE(store_->ListedIn("spring", "D9")->black);
+}
+
+TEST_F(Rows, DeadlinesAreFoundAndShifted) {
+  EXPECT_FALSE(*store_->NextDeadline());
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t1", "spring")};
+  decision.tasks[0].deadline = At(1000);
+  Save(decision);
+  EXPECT_EQ(*store_->NextDeadline(), At(1000));
+  EXPECT_THAT(*store_->DueDevices(At(999), 10), IsEmpty());
+  EXPECT_THAT(*store_->DueDevices(At(1000), 10), SizeIs(1));
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->ShiftDeadlines(core::Duration(500)));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(*store_->NextDeadline(), At(1500));
+}
+
+TEST_F(Rows, WhatAnotherProcessDidIsSeen) {
+  const std::int64_t version = *store_->DataVersion();
+  EXPECT_EQ(*store_->DataVersion(), version);
+  const std::int64_t last = store_->NewJournal(0, 1000)->back().id;
+  ASSERT_EQ(Shell("UPDATE plan SET wanted = 'paused' WHERE name = 'spring';"
+                  "INSERT INTO request(act, product, device, argument) VALUES ('cancel', 'thermo', "
+                  "'d1', 'x')"),
+            "");
+  EXPECT_NE(*store_->DataVersion(), version);
+  core::Result<std::vector<Change>> changes = store_->NewJournal(last, 10);
+  ASSERT_THAT(*changes, SizeIs(2));
+  EXPECT_THAT(changes->at(0), AllOf(Field(&Change::table, "plan"), Field(&Change::act, "update"),
+                                    Field(&Change::key, "spring")));
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->SaveJournalDone(changes->back().id));
+  core::Result<std::vector<Request>> requests = store_->NewRequests(10);
+  ASSERT_THAT(*requests, SizeIs(1));
+  EXPECT_EQ(requests->at(0).act, "cancel");
+  EXPECT_EQ(requests->at(0).plan, "");
+  EXPECT_EQ(requests->at(0).device, "d1");
+  EXPECT_EQ(requests->at(0).argument, "x");
+  const Status answered =
+      store_->AnswerRequest(requests->at(0).id, RequestState::kRefused, "no task", At(5));
+  ASSERT_TRUE(answered) << answered.error().message;
+  ASSERT_TRUE(store_->Commit(At(6)));
+  EXPECT_THAT(*store_->NewRequests(10), IsEmpty());
+  EXPECT_EQ(*store_->JournalDone(), changes->back().id);
+  EXPECT_EQ(Shell("SELECT state, answer, answered_ms FROM request"), "refused|no task|5\n");
+}
+
+TEST_F(Rows, OldRowsGoInSlicesAndUnreadJournalStays) {
+  ASSERT_TRUE(store_->Begin());
+  for (int index = 0; index < 5; ++index) {
+    ASSERT_TRUE(store_->Log({}, {}, At(index)));
+  }
+  ASSERT_TRUE(store_->Commit(At(1)));
+  const std::string journal = Shell("SELECT count(*) FROM journal");
+  ASSERT_TRUE(store_->Begin());
+  EXPECT_EQ(*store_->Prune(At(4), 3), 3);
+  EXPECT_EQ(*store_->Prune(At(4), 3), 1);
+  EXPECT_EQ(*store_->Prune(At(4), 3), 0);
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(Shell("SELECT at_ms FROM log"), "4\n");
+  EXPECT_EQ(Shell("SELECT count(*) FROM journal"), journal);
+}
+
+TEST_F(Rows, HealthIsOneRow) {
+  for (const std::int64_t inbox : {1, 2}) {
+    ASSERT_TRUE(store_->Begin());
+    ASSERT_TRUE(store_->SaveHealth({At(1), 2, At(3), 4, inbox, 6, 7, 8, 9, 10, "e"}));
+    ASSERT_TRUE(store_->Commit(At(1)));
+  }
+  EXPECT_EQ(Shell("SELECT * FROM engine_health"), "1|1|2|3|4|2|6|7|8|9|10|e\n");
+}
+
+// -- transactions
+
+TEST_F(Rows, ATransactionThatWroteNothingLeavesTheFilesAlone) {
+  const std::int64_t number = store_->commit_no();
+  const std::string marker_before = Read(marker());
+  const std::string wal = Read(directory_ / "ota.db-wal");
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->LoadDevice({"thermo", "d1"}));
+  ASSERT_EQ(*store_->Prune(At(0), 10), 0);
+  ASSERT_TRUE(store_->ForgetGoneFiles());
+  EXPECT_FALSE(store_->wrote());
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(store_->commit_no(), number);
+  EXPECT_EQ(Read(marker()), marker_before);
+  EXPECT_EQ(Read(directory_ / "ota.db-wal"), wal);
+}
+
+TEST_F(Rows, ARolledBackEventLeavesTheOthers) {
+  ASSERT_TRUE(store_->Begin());
+  {
+    core::Result<Savepoint> event = store_->BeginEvent();
+    ASSERT_TRUE(event);
+    ASSERT_TRUE(store_->Log({}, {"thermo", "gone"}, At(1)));
+  }
+  EXPECT_FALSE(store_->wrote());
+  for (const char* name : {"kept", "kept too"}) {
+    core::Result<Savepoint> event = store_->BeginEvent();
+    ASSERT_TRUE(event);
+    ASSERT_TRUE(store_->Log({}, {"thermo", name}, At(1)));
+    ASSERT_TRUE(event->Keep());
+  }
+  {
+    core::Result<Savepoint> event = store_->BeginEvent();
+    ASSERT_TRUE(store_->Log({}, {"thermo", "gone too"}, At(1)));
+  }
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(Shell("SELECT device FROM log; SELECT writing FROM engine_state"),
+            "kept\nkept too\n0\n");
+}
+
+TEST_F(Rows, ARollbackLeavesNothing) {
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->Log({}, {}, At(1)));
+  store_->Rollback();
+  EXPECT_EQ(Shell("SELECT count(*) FROM log; SELECT writing FROM engine_state"), "0\n0\n");
+  EXPECT_TRUE(store_->Begin());
+  EXPECT_EQ(store_->Begin().error().code, core::ErrorCode::kInternal);
+}
+
+TEST_F(Rows, AWriteOutsideATransactionIsRefused) {
+  EXPECT_EQ(store_->Log({}, {}, At(1)).error().code, core::ErrorCode::kInternal);
+  EXPECT_EQ(store_->Commit(At(1)).error().code, core::ErrorCode::kInternal);
+}
+
+TEST_F(Rows, EveryCommitMovesTheMarker) {
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->Log({}, {}, At(1)));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  const std::string number =
+      Shell("SELECT database_id || ' ' || printf('%020d', commit_no) FROM engine_state");
+  EXPECT_EQ(Read(marker()), number);
+}
+
+TEST_F(Rows, TheWriteAheadLogIsEmptiedWhenNobodyReads) {
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->Log({}, {}, At(1)));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_GT(store_->WalBytes(), 0);
+  EXPECT_TRUE(*store_->Checkpoint());
+  EXPECT_EQ(store_->WalBytes(), 0);
+}
+
+TEST_F(Rows, AnUnknownNameInARowIsDamage) {
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t1", "spring")};
+  Save(decision);
+  ASSERT_EQ(Shell("UPDATE engine_state SET writing = 1; UPDATE task SET reason = 'moon'; UPDATE "
+                  "engine_state SET writing = 0"),
+            "");
+  core::Result<DeviceTasks> tasks = store_->LoadTasks(decision.device, *catalogue_);
+  ASSERT_FALSE(tasks);
+  EXPECT_EQ(tasks.error().code, core::ErrorCode::kCorruption);
+}
+
+TEST_F(Rows, ABatchThatFindsNoRoomIsRolledBackAndCanBeTriedAgain) {
+  const auto write = [&]() -> Status {
+    if (Status begun = store_->Begin(); !begun) {
+      return begun;
+    }
+    core::LogEntry entry;
+    entry.detail = std::string(1000, 'x');
+    for (int index = 0; index < 100; ++index) {
+      if (Status logged = store_->Log(entry, {}, At(1)); !logged) {
+        store_->Rollback();
+        return logged;
+      }
+    }
+    return store_->Commit(At(1));
+  };
+  ASSERT_TRUE(write());
+  const std::int64_t number = store_->commit_no();
+  // No file of this process may grow any more.
+  ::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  struct rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(store_->WalBytes());
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &none), 0);
+  const Status refused = write();
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, core::ErrorCode::kUnavailable);
+  EXPECT_EQ(store_->commit_no(), number);
+  EXPECT_EQ(Shell("SELECT count(*) FROM log"), "100\n");
+  ASSERT_TRUE(write());
+  EXPECT_EQ(Shell("SELECT count(*) FROM log; PRAGMA integrity_check"), "200\nok\n");
+}
+
+// -- cost
+
+TEST_F(Rows, NoHotStatementScansATableThatGrows) {
+  for (const char* statement : sql::kHot) {
+    const std::string plan = Shell(std::string("EXPLAIN QUERY PLAN ") + statement + ";");
+    EXPECT_THAT(plan, Not(HasSubstr("rror"))) << statement;
+    for (const char* table :
+         {"device_state", "device_version", "task", "task_component", "log", "t", "d", "w", "l"}) {
+      EXPECT_THAT(plan + "\n", Not(HasSubstr(std::string("SCAN ") + table + "\n")))
+          << statement << "\n"
+          << plan;
+      EXPECT_THAT(plan, Not(HasSubstr(std::string("SCAN ") + table + " "))) << statement << "\n"
+                                                                            << plan;
+    }
+    EXPECT_THAT(plan, Not(HasSubstr("AUTOMATIC"))) << statement << "\n" << plan;
+  }
+}
+
+}  // namespace
+}  // namespace ota::store
