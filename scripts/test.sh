@@ -32,9 +32,8 @@ if command -v ccache >/dev/null; then
 fi
 say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
 say "building in $build"
-cmake -G Ninja -S "$top" -B "$build" "${launcher[@]}" -DOTA_TESTS=ON >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
-rm -f "$build.log"
-cmake --build "$build" -j "$jobs" -- --quiet 2>/dev/null || cmake --build "$build" -j "$jobs"
+cmake -G Ninja -S "$top" -B "$build" "${launcher[@]}" -DOTA_TESTS=ON >/dev/null
+cmake --build "$build" -j "$jobs" -- --quiet
 if [ "$all" = 1 ]; then
   export OTA_LONG=1
   "$top/scripts/check.sh" --all
