@@ -432,7 +432,8 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   event.retain = false;
   if (ticks) {
     service.Take(*dialect::FindDialect(text), topic,
-                 {static_cast<const char*>(event.payload), event.payloadlen}, event.qos, event.client);
+                 {static_cast<const char*>(event.payload), event.payloadlen}, event.qos,
+                 event.client);
   }
   return MOSQ_ERR_SUCCESS;  // on to the administrators that have subscribed
 }

@@ -278,8 +278,9 @@ bool Engine::IsDue(Monotonic now) {
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
          last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
-         prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) || now >= next_minute_ ||
-         now >= next_health_ || (next_deadline_ && *next_deadline_ <= time.steady) ||
+         prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
+         now >= next_minute_ || now >= next_health_ ||
+         (next_deadline_ && *next_deadline_ <= time.steady) ||
          (next_end_ && *next_end_ <= time.wall);
 }
 

@@ -44,7 +44,8 @@ struct Options {
   // this call; false gives up (kUnavailable). Empty: waits for ever.
   std::function<bool(core::Duration waited)> wait;
   std::int64_t cache_bytes = 32 << 20;
-  bool durable = true;  // a commit is on the disk when Commit() returns; false: a power cut may lose the last ones
+  bool durable = true;  // a commit is on the disk when Commit() returns; false: a power cut may
+                        // lose the last ones
 };
 
 // What Open() found and did.
