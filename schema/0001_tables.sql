@@ -163,7 +163,7 @@ CREATE TABLE setting (
 -- Acts. People insert act, plan, product, device and arguments; the engine fills in state, answer and answered_ms.
 CREATE TABLE request (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  act         TEXT NOT NULL, -- release (without a plan: all, and the clock), cancel (a device's tasks)
+  act         TEXT NOT NULL, -- release (without a plan: all, and the clock); of one device: cancel, retry, consent
   plan        TEXT,
   product     TEXT,
   device      TEXT,
@@ -290,6 +290,7 @@ CREATE TABLE task (
   detail      TEXT NOT NULL DEFAULT '',
   code        INTEGER NOT NULL DEFAULT 0,
   owes_cancel INTEGER NOT NULL DEFAULT 0,
+  consent     INTEGER NOT NULL DEFAULT 0, -- given on the platform, in manual mode
   offers      INTEGER NOT NULL DEFAULT 0,
   retries     INTEGER NOT NULL DEFAULT 0,
   deadline_ms INTEGER,

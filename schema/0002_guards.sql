@@ -741,12 +741,14 @@ CREATE TRIGGER request_insert AFTER INSERT ON request BEGIN
   SELECT RAISE(ABORT,
       'request: insert act, plan, product, device and argument only; the engine fills in state, answer and answered_ms')
     WHERE NEW.state <> 'new' OR NEW.answer <> '' OR NEW.answered_ms IS NOT NULL;
-  SELECT RAISE(ABORT, 'request.act: is none of release, cancel')
-    WHERE NEW.act NOT IN ('release', 'cancel');
+  SELECT RAISE(ABORT, 'request.act: is none of release, cancel, retry, consent')
+    WHERE NEW.act NOT IN ('release', 'cancel', 'retry', 'consent');
   SELECT RAISE(ABORT, 'request ''release'': is of a plan, or of all that is held; it names no product and no device')
     WHERE NEW.act = 'release' AND (NEW.product IS NOT NULL OR NEW.device IS NOT NULL);
   SELECT RAISE(ABORT, 'request ''cancel'': names no device; to cancel a whole plan set its wanted to canceled')
     WHERE NEW.act = 'cancel' AND NEW.device IS NULL;
+  SELECT RAISE(ABORT, 'request ''retry'' and ''consent'': name plan and device')
+    WHERE NEW.act IN ('retry', 'consent') AND (NEW.plan IS NULL OR NEW.device IS NULL);
   SELECT RAISE(ABORT, 'request.plan: there is no such plan')
     WHERE NEW.plan IS NOT NULL AND NOT EXISTS (SELECT 1 FROM plan WHERE name = NEW.plan);
   SELECT RAISE(ABORT, 'request.device: name its product or a plan too')

@@ -155,7 +155,7 @@ CREATE TABLE setting (
 
 CREATE TABLE request (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  act         TEXT NOT NULL, -- release (without a plan: all, and the clock), cancel (a device's tasks)
+  act         TEXT NOT NULL, -- release (without a plan: all, and the clock); of one device: cancel, retry, consent
   plan        TEXT,
   product     TEXT,
   device      TEXT,
@@ -276,6 +276,7 @@ CREATE TABLE task (
   detail      TEXT NOT NULL DEFAULT '',
   code        INTEGER NOT NULL DEFAULT 0,
   owes_cancel INTEGER NOT NULL DEFAULT 0,
+  consent     INTEGER NOT NULL DEFAULT 0, -- given on the platform, in manual mode
   offers      INTEGER NOT NULL DEFAULT 0,
   retries     INTEGER NOT NULL DEFAULT 0,
   deadline_ms INTEGER,
@@ -1287,12 +1288,14 @@ CREATE TRIGGER request_insert AFTER INSERT ON request BEGIN
   SELECT RAISE(ABORT,
       'request: insert act, plan, product, device and argument only; the engine fills in state, answer and answered_ms')
     WHERE NEW.state <> 'new' OR NEW.answer <> '' OR NEW.answered_ms IS NOT NULL;
-  SELECT RAISE(ABORT, 'request.act: is none of release, cancel')
-    WHERE NEW.act NOT IN ('release', 'cancel');
+  SELECT RAISE(ABORT, 'request.act: is none of release, cancel, retry, consent')
+    WHERE NEW.act NOT IN ('release', 'cancel', 'retry', 'consent');
   SELECT RAISE(ABORT, 'request ''release'': is of a plan, or of all that is held; it names no product and no device')
     WHERE NEW.act = 'release' AND (NEW.product IS NOT NULL OR NEW.device IS NOT NULL);
   SELECT RAISE(ABORT, 'request ''cancel'': names no device; to cancel a whole plan set its wanted to canceled')
     WHERE NEW.act = 'cancel' AND NEW.device IS NULL;
+  SELECT RAISE(ABORT, 'request ''retry'' and ''consent'': name plan and device')
+    WHERE NEW.act IN ('retry', 'consent') AND (NEW.plan IS NULL OR NEW.device IS NULL);
   SELECT RAISE(ABORT, 'request.plan: there is no such plan')
     WHERE NEW.plan IS NOT NULL AND NOT EXISTS (SELECT 1 FROM plan WHERE name = NEW.plan);
   SELECT RAISE(ABORT, 'request.device: name its product or a plan too')

@@ -202,6 +202,7 @@ Decision DecideDeadline(const Snapshot& snapshot, const Now& now) {
 
 Decision DecideNext(const Snapshot& snapshot, const Now& now) {
   Draft draft(snapshot, now, false);
+  draft.KeepInScope();
   if (draft.s.open && snapshot.owed_connection != snapshot.device.connection &&
       !draft.RunsTarget()) {
     draft.SendOwed();
@@ -233,6 +234,46 @@ Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason re
       device.reported_connection == device.connection) {
     draft.messages.emplace_back(Cancel{canceled.name, CancelText(reason)});
   }
+  draft.Next();
+  return draft.Finish();
+}
+
+Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::string detail,
+                       const Now& now) {
+  Draft draft(snapshot, now, false);
+  Snapshot& s = draft.s;
+  const auto consent = [&](Task& one) {
+    if (one.name != task || one.consent || one.plan->mode != Mode::kManual) {
+      return false;
+    }
+    one.consent = true;
+    draft.Log(one, "consent", std::move(detail));
+    return true;
+  };
+  if (s.open && consent(*s.open) && s.open->state == TaskState::kOffered) {
+    draft.SendOwed();
+  }
+  for (Task& one : s.queued) {
+    consent(one);
+  }
+  return draft.Finish();
+}
+
+Decision DecideRetry(const Snapshot& snapshot, const Task& ended, std::string name,
+                     std::string detail, const Now& now) {
+  Draft draft(snapshot, now, false);
+  if (!IsEnded(ended.state) || ended.state == TaskState::kSucceeded ||
+      ended.plan->wanted != Wanted::kActive) {
+    return draft.Finish();
+  }
+  draft.Log(ended, "retry", std::move(detail));
+  draft.log.back().old_state = Name(ended.state);
+  draft.log.back().new_state = Name(TaskState::kQueued);
+  Task again = MakeTask(ended.plan, std::move(name), now.wall);
+  again.id = ended.id;
+  again.listed_white = ended.listed_white;
+  again.listed_black = ended.listed_black;
+  draft.s.queued.push_back(std::move(again));
   draft.Next();
   return draft.Finish();
 }

@@ -60,6 +60,18 @@ Decision DecideNext(const Snapshot& snapshot, const Now& now);
 Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason reason,
                       std::string detail, const Now& now);
 
+// People have consented on the platform to the queued or open task of a plan in manual mode: the
+// offer says so from now on, and one that the device has not answered is sent again [N-15]. Does
+// nothing for any other task.
+Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::string detail,
+                       const Now& now);
+
+// People want an ended, unsuccessful task of an active plan again. It starts anew under `name`,
+// which was never used before, in the row of the old one; what the old one did stays in the log.
+// Does nothing for a task that is not ended or has succeeded.
+Decision DecideRetry(const Snapshot& snapshot, const Task& ended, std::string name,
+                     std::string detail, const Now& now);
+
 // An offer or a download of the open task does not fit into what the device takes [N-18]. Ask with
 // the snapshot as it is after the decision that made the message. The task waits in the queue with
 // kTooLarge until the device takes more; the others get their turn. A task whose device is already

@@ -275,6 +275,7 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     }
     JudgeOpen(draft, report, changed);
   }
+  draft.KeepInScope();
   if (draft.s.open && report.request && draft.s.open->state == TaskState::kPostponed) {
     draft.Requeue(Reason::kNone);  // the device asks before the time that it had named
   }

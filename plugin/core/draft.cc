@@ -288,6 +288,19 @@ void Draft::Withdraw(std::string_view reason) {
   messages.emplace_back(Cancel{s.open->name, std::string(reason)});
 }
 
+void Draft::KeepInScope() {
+  if (!s.open || (s.open->state != TaskState::kOffered && s.open->state != TaskState::kPostponed)) {
+    return;
+  }
+  if (const std::optional<Verdict> verdict = OutOfScope(s, *s.open, now)) {
+    if (s.device.connection != 0 &&
+        (heard || s.device.reported_connection == s.device.connection)) {
+      Withdraw(CancelText(verdict->reason));
+    }
+    Requeue(verdict->reason, verdict->value);
+  }
+}
+
 void Draft::Next() {
   std::vector<Task> queued = std::exchange(s.queued, {});
   bool opened = false;

@@ -44,7 +44,8 @@ struct Draft {
   bool SendOwed();    // its current message, if the device can be reached
   bool RunsTarget();  // the current component does, on trial or before its reboot: nothing is owed
   void Withdraw(std::string_view reason);  // tells the device that it is over
-  void Next();  // offers the first eligible queued task; ends and explains the others
+  void KeepInScope();  // takes back an offer that the device may not have any more
+  void Next();         // offers the first eligible queued task; ends and explains the others
 
   Decision Finish();
 

@@ -200,6 +200,20 @@ std::vector<Verdict> Explain(const Snapshot& snapshot, const Task& task, const N
   return verdicts;
 }
 
+std::optional<Verdict> OutOfScope(const Snapshot& snapshot, const Task& task, const Now& now) {
+  for (const Rule& rule : kRules) {
+    if (rule.reason != Reason::kDeviceDisabled && rule.reason != Reason::kBlacklisted &&
+        rule.reason != Reason::kNotListed) {
+      continue;
+    }
+    Verdict verdict = Judge(rule, snapshot, task, now);
+    if (!verdict.ok) {
+      return verdict;
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<Verdict> FirstObstacle(const Snapshot& snapshot, const Task& task, const Now& now) {
   for (const Rule& rule : kRules) {
     Verdict verdict = Judge(rule, snapshot, task, now);

@@ -36,6 +36,10 @@ std::span<const Rule> Rules();
 std::vector<Verdict> Explain(const Snapshot& snapshot, const Task& task, const Now& now);
 
 // The verdict of the first rule that fails; nothing: the task may be offered now.
+// The first rule that says that the device is out of the plan's scope: disabled, retired,
+// blacklisted, not listed. Such a rule also takes back an offer that the device has not accepted.
+std::optional<Verdict> OutOfScope(const Snapshot& snapshot, const Task& task, const Now& now);
+
 std::optional<Verdict> FirstObstacle(const Snapshot& snapshot, const Task& task, const Now& now);
 
 // Whether `device` belongs to `plan`, asked when a version changes or a plan is activated: it is in

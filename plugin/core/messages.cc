@@ -65,6 +65,7 @@ Offer MakeOffer(const Task& task, const Device& device, const Now& now) {
   Offer offer;
   offer.task = task.name;
   offer.mode = plan.mode;
+  offer.consent = plan.mode == Mode::kManual && task.consent;
   for (const PlanComponent& component : plan.components) {
     const Installed* installed = FindInstalled(device, component.name);
     if (installed == nullptr || AtTarget(device, component.name, component.target)) {

@@ -321,6 +321,7 @@ struct Task {
   std::string detail;        // value and limit, or the device's own words
   int code = 0;              // the device's failure code
   bool owes_cancel = false;  // a cancel is owed until an uplink shows that the device knows
+  bool consent = false;      // manual mode: given on the platform [N-15]
   int offers = 0;
   int retries = 0;                  // used of plan->retry.max
   std::optional<Instant> deadline;  // on the steady scale; when the task moves on by itself

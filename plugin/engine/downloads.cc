@@ -195,20 +195,25 @@ core::Result<bool> Downloads::SaveFindings(store::Store& store, core::Now now) {
       continue;
     }
     store::PackageFile row = found->second;
+    // What was added once stays what it is: other content is another package.
+    const std::string& expected = row.expected.empty() ? row.sha256 : row.expected;
+    looked_.erase(finding.key);
     if (!finding.facts) {
       row.state = store::FileState::kRefused;
       row.problem = finding.facts.error().message;
-    } else if (!row.expected.empty() && row.expected != finding.facts->sha256) {
+    } else if (!expected.empty() && expected != finding.facts->sha256) {
       row.state = store::FileState::kRefused;
-      row.problem = "file '" + row.path + "': its SHA-256 is " + finding.facts->sha256 +
-                    ", not the expected " + row.expected;
+      row.problem = "file '" + row.path + "' has changed: its SHA-256 is " + finding.facts->sha256 +
+                    ", not " + expected +
+                    "; put the file back, or add the new one as another package";
+      looked_[finding.key] = *finding.facts;
     } else if (row.state == store::FileState::kReady && SameFacts(row, *finding.facts)) {
       continue;
     } else {
       row.state = store::FileState::kReady;
       row.problem.clear();
     }
-    if (finding.facts) {
+    if (row.state == store::FileState::kReady) {
       row.bytes = finding.facts->bytes;
       row.inode = static_cast<std::int64_t>(finding.facts->inode);
       row.mtime_ns = finding.facts->mtime_ns;
@@ -272,31 +277,35 @@ void Downloads::Check() {
   if (checking_) {
     return;
   }
-  std::vector<store::PackageFile> rows;
+  struct Known {
+    store::PackageFile row;
+    std::optional<package::FileFacts> looked;
+  };
+  std::vector<Known> files;
   for (const auto& [key, row] : rows_) {
-    if (row.state != store::FileState::kHashing) {
-      rows.push_back(row);
+    if (row.state == store::FileState::kReady) {
+      files.push_back({row, FactsOf(row)});
+    } else if (row.state == store::FileState::kRefused) {
+      const auto looked = looked_.find(key);
+      files.push_back(
+          {row, looked == looked_.end() ? std::optional<package::FileFacts>() : looked->second});
     }
   }
   checking_ = workers_->Submit(
       package::Workers::Length::kLong,
-      [this, rows = std::move(rows), fd = store_fd_](std::stop_token stop) {
+      [this, files = std::move(files), fd = store_fd_](std::stop_token stop) {
         std::vector<store::PackageFile> differ;
-        for (const store::PackageFile& row : rows) {
+        for (const Known& known : files) {
           if (stop.stop_requested()) {
             return;
           }
-          auto file = package::OpenInside(fd->get(), row.path);
-          const bool same =
-              row.state == store::FileState::kReady
-                  ? file && package::CheckUnchanged(file->get(), row.path, FactsOf(row))
-                  : !file;
-          // A refused file that is there is hashed again only when it is another than was refused.
-          if (same || (row.state == store::FileState::kRefused && row.inode != 0 &&
-                       package::CheckUnchanged(file->get(), row.path, FactsOf(row)))) {
-            continue;
+          auto file = package::OpenInside(fd->get(), known.row.path);
+          const bool same = known.looked ? file && package::CheckUnchanged(
+                                                       file->get(), known.row.path, *known.looked)
+                                         : !file;
+          if (!same) {
+            differ.push_back(known.row);
           }
-          differ.push_back(row);
         }
         inbox_.Post([this, differ = std::move(differ)] {
           checking_ = false;

@@ -98,7 +98,8 @@ class Downloads {
   std::unique_ptr<package::Server> server_;
 
   std::map<Key, store::PackageFile> rows_;
-  std::map<Key, std::string> hashing_;  // path that is being hashed, or waits for it
+  std::map<Key, std::string> hashing_;        // path that is being hashed, or waits for it
+  std::map<Key, package::FileFacts> looked_;  // what a refused file was when it was last hashed
   std::deque<std::pair<Key, std::string>> waiting_;
   int running_ = 0;
   std::vector<Finding> findings_;

@@ -144,8 +144,15 @@ void Engine::Take(steady_clock::duration wait) {
   }
   const bool full = outbox_.Full();
   Batch batch = inbox_.Take(until, arrivals_.empty() && !full ? kBatchArrivals : 0);
+  std::vector<core::DeviceKey> gone;
   for (PresenceChange& change : batch.presence) {
+    if (change.connection == 0) {
+      gone.push_back(change.device);
+    }
     connections_.Apply(change.device, change.connection, std::move(change.client));
+  }
+  if (!gone.empty() && plans_) {
+    plans_->Look(std::move(gone));  // what waits for them waits for their return now
   }
   for (const Undelivered& undelivered : batch.undelivered) {
     const Connection* connection = connections_.Find(undelivered.device);

@@ -178,18 +178,6 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
   snapshot.open = std::move(tasks->open);
   snapshot.cancels = std::move(tasks->cancels);
   snapshot.queued = std::move(tasks->queued);
-  for (core::Task& task : snapshot.queued) {
-    if (task.plan == nullptr) {
-      continue;
-    }
-    auto listed = store_->ListedIn(task.plan->name, key.device);
-    if (!listed) {
-      return tl::unexpected(listed.error());
-    }
-    task.listed_white = listed->white;
-    task.listed_black = listed->black;
-  }
-  std::erase_if(snapshot.queued, [](const core::Task& task) { return task.plan == nullptr; });
   return loaded;
 }
 
@@ -400,7 +388,7 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
 
 store::Status Exchange::Next(const core::DeviceKey& key) {
   const store::ProductEntry* product = catalogue_->FindProduct(key.product);
-  if (product == nullptr || connections_.Find(key) == nullptr) {
+  if (product == nullptr) {
     return {};
   }
   auto loaded = Load(*product, key);
@@ -436,7 +424,7 @@ core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string
       return tl::unexpected(loaded.error());
     }
     const auto wanted = [&](const core::Task& task) {
-      return plan.empty() || (task.plan != nullptr && task.plan->name == plan);
+      return plan.empty() || task.plan->name == plan;
     };
     const core::Snapshot& snapshot = loaded->snapshot;
     const auto queued = std::ranges::find_if(snapshot.queued, wanted);
@@ -456,6 +444,75 @@ core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string
     ++canceled;
   }
   return canceled;
+}
+
+core::Result<std::string> Exchange::Retry(const core::DeviceKey& key, const std::string& plan,
+                                          const std::string& detail) {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  if (product == nullptr) {
+    return "there is no such product";
+  }
+  auto loaded = Load(*product, key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  auto task = store_->LoadTaskOf(plan, loaded->snapshot.device, *catalogue_);
+  if (!task) {
+    return tl::unexpected(task.error());
+  }
+  if (!*task) {
+    return "the device has no task of this plan";
+  }
+  if ((*task)->ended == core::Instant{}) {
+    return "the task has not ended: it is " + std::string(core::Name((*task)->state));
+  }
+  if ((*task)->state == core::TaskState::kSucceeded) {
+    return "the task has succeeded";
+  }
+  if ((*task)->plan->wanted != core::Wanted::kActive) {
+    return "the plan is not active";
+  }
+  auto name = crypto::RandomName(kTaskNameLength);
+  if (!name) {
+    return tl::unexpected(name.error());
+  }
+  auto status =
+      Apply(*loaded, core::DecideRetry(loaded->snapshot, **task, std::move(*name), detail, now_),
+            Lane::kPush, nullptr);
+  if (!status) {
+    return tl::unexpected(status.error());
+  }
+  return "";
+}
+
+core::Result<std::string> Exchange::Consent(const core::DeviceKey& key, const std::string& plan,
+                                            const std::string& detail) {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  if (product == nullptr) {
+    return "there is no such product";
+  }
+  auto loaded = Load(*product, key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  const core::Snapshot& snapshot = loaded->snapshot;
+  const auto wanted = [&](const core::Task& task) { return task.plan->name == plan; };
+  const auto queued = std::ranges::find_if(snapshot.queued, wanted);
+  const core::Task* task = snapshot.open && wanted(*snapshot.open) ? &*snapshot.open
+                           : queued != snapshot.queued.end()       ? &*queued
+                                                                   : nullptr;
+  if (task == nullptr) {
+    return "the device has no task of this plan that waits for consent";
+  }
+  if (task->plan->mode != core::Mode::kManual) {
+    return "the plan is silent: nobody is asked for consent";
+  }
+  auto status =
+      Apply(*loaded, core::DecideConsent(snapshot, task->name, detail, now_), Lane::kPush, nullptr);
+  if (!status) {
+    return tl::unexpected(status.error());
+  }
+  return "";
 }
 
 store::Status Exchange::Join(const core::DeviceKey& key,
@@ -499,7 +556,7 @@ store::Status Exchange::Sign(const core::DeviceKey& key, std::int64_t file) {
     return tl::unexpected(loaded.error());
   }
   const std::optional<core::Task>& open = loaded->snapshot.open;
-  if (!open || open->plan == nullptr ||
+  if (!open ||
       (open->state != core::TaskState::kAccepted && open->state != core::TaskState::kDownloading)) {
     return {};
   }
@@ -705,8 +762,7 @@ void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision)
     });
     if (now) {
       outcome_.log.push_back(
-          {LogLevel::kNotice, "audit task " + task.name + " of plan '" +
-                                  (task.plan != nullptr ? task.plan->name : std::string()) +
+          {LogLevel::kNotice, "audit task " + task.name + " of plan '" + task.plan->name +
                                   "', device " + key.product + '/' + key.device + ": " +
                                   std::string(core::Name(task.state)) + " (" +
                                   std::string(core::Name(task.reason)) + ")" +

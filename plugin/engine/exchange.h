@@ -79,13 +79,20 @@ class Exchange {
   // Each handles one event inside the open transaction and adds to outcome(). On failure the caller
   // rolls the event's savepoint and its part of the outcome back; see store.h for the codes.
   store::Status Uplink(const Decoded& decoded);
-  // Offers what the device may get now, if it is connected.
+  // Offers what the device may get now; writes why its queued tasks wait, when that is another
+  // reason than before.
   store::Status Next(const core::DeviceKey& key);
   store::Status Deadline(const core::DeviceKey& key);
   // Ends the device's live tasks of `plan` (of any plan when it is empty); queued ones alone with
   // `queued_only`. Gives how many.
   core::Result<int> Cancel(const core::DeviceKey& key, const std::string& plan, core::Reason reason,
                            const std::string& detail, bool queued_only);
+  // Starts the device's ended task of `plan` anew, or says why not (empty: done).
+  core::Result<std::string> Retry(const core::DeviceKey& key, const std::string& plan,
+                                  const std::string& detail);
+  // Notes that people consent to the device's task of `plan`, or says why not (empty: done).
+  core::Result<std::string> Consent(const core::DeviceKey& key, const std::string& plan,
+                                    const std::string& detail);
   // Makes the device's task of `plan` if it matches, and offers it.
   store::Status Join(const core::DeviceKey& key, const std::shared_ptr<const core::Plan>& plan);
   // The device's download server traffic shows that it is at work.

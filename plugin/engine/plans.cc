@@ -45,6 +45,13 @@ void Plans::Undone() {
   journal_ = -1;
 }
 
+void Plans::Look(std::vector<core::DeviceKey> devices) {
+  Job job;
+  job.kind = JobKind::kWake;
+  job.devices = std::make_shared<const std::vector<core::DeviceKey>>(std::move(devices));
+  jobs_.push_back(std::move(job));
+}
+
 void Plans::Wake(const std::string& product) {
   Job job;
   job.kind = JobKind::kWake;
@@ -80,9 +87,10 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
     journal_ = change.id;
     if (change.table == "device") {
       match.push_back({change.product, change.key});
+    } else if (change.table == "plan_device" && change.detail.starts_with("black ")) {
+      match.push_back({change.product, change.detail.substr(6)});
     } else if (change.table == "plan_device") {
       rescan.insert(change.key);
-      wake.insert(change.product);
     } else if (change.table == "package" || change.table == "package_file") {
       changed.files = true;
       wake.insert(change.product);
@@ -276,12 +284,21 @@ core::Result<std::pair<store::RequestState, std::string>> Plans::Act(store::Stor
     return Answer{store::RequestState::kDone, std::to_string(released) + " plans released" +
                                                   (clock ? "; the clock is trusted" : "")};
   }
+  const std::shared_ptr<const core::Plan> plan = exchange_.catalogue().FindPlan(request.plan);
+  const core::DeviceKey key{
+      request.product.empty() && plan != nullptr ? plan->product : request.product, request.device};
+  if (request.act == "retry" || request.act == "consent") {
+    auto refused = request.act == "retry" ? exchange_.Retry(key, request.plan, request.argument)
+                                          : exchange_.Consent(key, request.plan, request.argument);
+    if (!refused) {
+      return tl::unexpected(refused.error());
+    }
+    return refused->empty() ? Answer{store::RequestState::kDone, "done"}
+                            : Answer{store::RequestState::kRefused, *refused};
+  }
   if (request.act == "cancel") {
-    const std::shared_ptr<const core::Plan> plan = exchange_.catalogue().FindPlan(request.plan);
-    const std::string product =
-        request.product.empty() && plan != nullptr ? plan->product : request.product;
-    auto canceled = exchange_.Cancel({product, request.device}, request.plan,
-                                     core::Reason::kTaskCanceled, request.argument, false);
+    auto canceled =
+        exchange_.Cancel(key, request.plan, core::Reason::kTaskCanceled, request.argument, false);
     if (!canceled) {
       return tl::unexpected(canceled.error());
     }
@@ -299,13 +316,24 @@ core::Result<bool> Plans::AnswerRequests(store::Store& store, core::Now now, Tim
     return tl::unexpected(requests.error());
   }
   for (const store::Request& request : *requests) {
-    auto answer = Act(store, request, now, timeline);
-    if (!answer) {
-      return tl::unexpected(answer.error());
-    }
-    if (auto status = store.AnswerRequest(request.id, answer->first, answer->second, now.wall);
-        !status) {
+    bool answered = false;
+    const auto answer = [&]() -> store::Status {
+      auto given = Act(store, request, now, timeline);
+      if (!given) {
+        return tl::unexpected(given.error());
+      }
+      answered = true;
+      return store.AnswerRequest(request.id, given->first, given->second, now.wall);
+    };
+    if (auto status = exchange_.Try({request.product, request.device}, answer); !status) {
       return tl::unexpected(status.error());
+    }
+    if (!answered) {
+      auto status = store.AnswerRequest(request.id, store::RequestState::kRefused,
+                                        "the database refused it: see the broker's log", now.wall);
+      if (!status) {
+        return tl::unexpected(status.error());
+      }
     }
   }
   return !requests->empty();

@@ -45,6 +45,9 @@ class Plans {
   // Offers what is possible now to the connected devices of `product` (all products when empty).
   void Wake(const std::string& product);
 
+  // Looks again at single devices, such as those that have gone. Outside a transaction.
+  void Look(std::vector<core::DeviceKey> devices);
+
   // Works on one slice of what is to be done for the devices.
   store::Status Work(store::Store& store, core::Now now);
   bool busy() const { return !jobs_.empty(); }

@@ -293,6 +293,12 @@ core::Result<core::Task> TaskOf(Store::Impl& impl, const Query& row, const Catal
   task.id = row.Int(0);
   task.name = row.Text(1);
   task.plan = catalogue.FindPlan(row.Text(2));
+  if (task.plan == nullptr) {
+    core::Plan over;
+    over.name = row.Text(2);
+    over.wanted = core::Wanted::kCanceled;
+    task.plan = std::make_shared<const core::Plan>(std::move(over));
+  }
   const std::optional<core::TaskState> state = core::TaskStateFrom(row.Text(3));
   const std::string reason_name = row.Text(4);
   const std::optional<core::Reason> reason =
@@ -311,8 +317,9 @@ core::Result<core::Task> TaskOf(Store::Impl& impl, const Query& row, const Catal
   task.created = row.Time(11);
   task.offered = row.Time(12);
   task.ended = row.Time(13);
-  task.listed_white = row.Flag(14);
-  task.listed_black = row.Flag(15);
+  task.consent = row.Flag(14);
+  task.listed_white = row.Flag(15);
+  task.listed_black = row.Flag(16);
   Query components = impl.Ask(sql::kTaskComponents);
   for (components.Bind(task.id); components.Next();) {
     core::Result<core::TaskComponent> component = ComponentOf(components);

@@ -82,16 +82,17 @@ Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
     impl.Ask(sql::kInsertTask)
         .Bind(task.name, task.plan->name, device_id, core::Name(task.state),
               core::Name(task.reason), task.detail, task.code, task.owes_cancel, task.offers,
-              task.retries, task.deadline, task.created, task.offered, task.ended)
+              task.retries, task.deadline, task.created, task.offered, task.ended, task.consent)
         .Run();
     task.id = impl.database.getLastInsertRowid();
   } else {
+    impl.Ask(sql::kRenameTask).Bind(task.id, task.name, task.created).Run();
     impl.Ask(sql::kUpdateTaskState).Bind(task.id, core::Name(task.state)).Run();
     impl.Ask(sql::kUpdateTaskEnd).Bind(task.id, task.ended, task.owes_cancel).Run();
     impl.Ask(sql::kUpdateTaskDeadline).Bind(task.id, task.deadline).Run();
     impl.Ask(sql::kUpdateTask)
         .Bind(task.id, core::Name(task.reason), task.detail, task.code, task.offers, task.retries,
-              task.offered)
+              task.offered, task.consent)
         .Run();
     impl.Ask(sql::kTrimTaskComponents)
         .Bind(task.id, static_cast<std::int64_t>(task.components.size()))

@@ -91,7 +91,7 @@ inline constexpr const char* kVersions =
     " ORDER BY component";
 #define OTA_TASK_COLUMNS                                                                       \
   "SELECT t.id, t.name, t.plan, t.state, t.reason, t.detail, t.code, t.owes_cancel, t.offers," \
-  " t.retries, t.deadline_ms, t.created_ms, t.offered_ms, t.ended_ms,"                         \
+  " t.retries, t.deadline_ms, t.created_ms, t.offered_ms, t.ended_ms, t.consent,"              \
   " EXISTS (SELECT 1 FROM plan_device l"                                                       \
   "   WHERE l.plan = t.plan AND l.list = 'white' AND l.device = ?2),"                          \
   " EXISTS (SELECT 1 FROM plan_device l"                                                       \
@@ -135,8 +135,11 @@ inline constexpr const char* kDeleteVersion =
     "DELETE FROM device_version WHERE device_id = ?1 AND component = ?2";
 inline constexpr const char* kInsertTask =
     "INSERT INTO task(name, plan, device_id, state, reason, detail, code, owes_cancel, offers,"
-    " retries, deadline_ms, created_ms, offered_ms, ended_ms)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    " retries, deadline_ms, created_ms, offered_ms, ended_ms, consent)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+// A task that is wanted again starts anew, under another name.
+inline constexpr const char* kRenameTask =
+    "UPDATE task SET name = ?2, created_ms = ?3 WHERE id = ?1 AND name <> ?2";
 inline constexpr const char* kUpdateTaskState =
     "UPDATE task SET state = ?2 WHERE id = ?1 AND state <> ?2";
 inline constexpr const char* kUpdateTaskEnd =
@@ -146,8 +149,9 @@ inline constexpr const char* kUpdateTaskDeadline =
     "UPDATE task SET deadline_ms = ?2 WHERE id = ?1 AND deadline_ms IS NOT ?2";
 inline constexpr const char* kUpdateTask =
     "UPDATE task SET reason = ?2, detail = ?3, code = ?4, offers = ?5, retries = ?6,"
-    " offered_ms = ?7 WHERE id = ?1 AND (reason, detail, code, offers, retries, offered_ms)"
-    " IS NOT (?2, ?3, ?4, ?5, ?6, ?7)";
+    " offered_ms = ?7, consent = ?8"
+    " WHERE id = ?1 AND (reason, detail, code, offers, retries, offered_ms, consent)"
+    " IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 inline constexpr const char* kSaveTaskComponent =
     "INSERT INTO task_component(task_id, seq, name, state, source, target, package, attempt,"
     " percent, progress, installing, boot_id)"

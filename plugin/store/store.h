@@ -258,7 +258,8 @@ class Store {
   // -- loads: inside or outside a transaction
   core::Result<std::shared_ptr<const Catalogue>> LoadCatalogue();
   core::Result<KnownDevice> LoadDevice(const core::DeviceKey& key);
-  // `device` needs id and key. Tasks whose plan is not in `catalogue` have a null plan.
+  // `device` needs id and key. A task whose plan is not in `catalogue` has a plan of that name that
+  // is canceled and empty.
   core::Result<DeviceTasks> LoadTasks(const core::Device& device, const Catalogue& catalogue);
   // Also an ended task; nullopt when there is none of this name that belongs to the device.
   core::Result<std::optional<core::Task>> LoadTask(std::string_view name,

@@ -233,7 +233,8 @@ TEST_F(Rows, EveryFieldOfATaskComesBack) {
   EXPECT_FALSE(*store_->LoadTask("T1234567", decision.device, *catalogue_));
   EXPECT_TRUE(*store_->HasTask("spring", decision.device.id));
   EXPECT_FALSE(*store_->HasTask("draft", decision.device.id));
-  EXPECT_FALSE((*store_->LoadTask("t1234567", decision.device, Catalogue{}))->plan);
+  EXPECT_EQ((*store_->LoadTask("t1234567", decision.device, Catalogue{}))->plan->wanted,
+            core::Wanted::kCanceled);
 }
 
 TEST_F(Rows, EveryStateReasonAndProgressCanBeStored) {
