@@ -233,38 +233,29 @@ void NoteIfStopped(const Context& context) {
   }
 }
 
-// Waits for the engine's answers to `requests` and prints them.
-int AwaitAnswers(const Context& context, Admin& admin, const std::vector<std::int64_t>& requests,
-                 int wait_s) {
+// Waits for the engine's answer to `request` and prints it.
+int AwaitAnswer(const Context& context, Admin& admin, std::int64_t request, int wait_s) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(wait_s);
-  const std::string sql =
-      "SELECT id, act, plan, product, device, state, answer FROM request WHERE id BETWEEN ?1 AND "
-      "?2";
-  const Values values{requests.front(), requests.back()};
   while (true) {
-    auto rows = admin.Query(sql, values);
+    auto rows = admin.Query(
+        "SELECT id, act, plan, product, device, state, answer FROM request WHERE id = ?1",
+        Values{request});
     if (!rows) {
       return Report(rows.error());
     }
-    bool open = false;
-    bool refused = false;
-    for (std::size_t i = 0; i < rows->rows.size(); ++i) {
-      open = open || TextAt(*rows, i, 5) == "new";
-      refused = refused || TextAt(*rows, i, 5) == "refused";
-    }
-    const bool over = std::chrono::steady_clock::now() >= end;
-    if (open && !over) {
+    const std::string state = TextAt(*rows, 0, 5);
+    if (state == "new" && std::chrono::steady_clock::now() < end) {
       std::this_thread::sleep_for(kPoll);
       continue;
     }
     PrintTable(context, rows);
-    if (open) {
+    if (state == "new") {
       return Report({ErrorCode::kUnavailable,
                      Running(context) ? "the engine has not answered yet; the request stays"
                                       : "the broker is not running: the request is answered when "
                                         "it starts"});
     }
-    return refused ? kNo : kOk;
+    return state == "refused" ? kNo : kOk;
   }
 }
 
@@ -684,62 +675,42 @@ int Release(const Context& context, const std::string& plan, int wait_s) {
   if (!admin) {
     return Report(admin.error());
   }
-  auto held = admin->Query(
-      "SELECT plan, state FROM plans WHERE plan = ?1 OR (?1 = '' AND state = 'held') ORDER BY plan",
-      Values{plan});
-  if (!held) {
-    return Report(held.error());
-  }
-  if (held->rows.empty()) {
-    if (!plan.empty()) {
-      return Report({ErrorCode::kNotFound, "plan '" + plan + "': does not exist"});
-    }
-    Note(context, "no plan is held");
-    Print(context.json ? "[]\n" : "");
-    return kOk;
-  }
-  std::vector<std::int64_t> requests;
+  std::int64_t request = 0;
   auto changes = Transact(*admin, "release " + plan, [&]() -> core::Result<void> {
-    for (std::size_t i = 0; i < held->rows.size(); ++i) {
-      auto id = InsertRequest(*admin, "release", TextAt(*held, i, 0), {}, {});
-      if (!id) {
-        return tl::unexpected(id.error());
-      }
-      requests.push_back(*id);
+    auto id = InsertRequest(*admin, "release", plan.empty() ? Value{} : Value{plan}, {}, {});
+    if (!id) {
+      return tl::unexpected(id.error());
     }
+    request = *id;
     return {};
   });
-  return changes ? AwaitAnswers(context, *admin, requests, wait_s) : Report(changes.error());
+  return changes ? AwaitAnswer(context, *admin, request, wait_s) : Report(changes.error());
 }
 
-int CancelTask(const Context& context, const std::string& task, int wait_s) {
+int ActOnTask(const Context& context, const std::string& act, const std::string& task, int wait_s) {
   auto admin = Open(context);
   if (!admin) {
     return Report(admin.error());
   }
   auto found =
-      admin->Query("SELECT plan, product, device, ended FROM tasks WHERE task = ?1", Values{task});
+      admin->Query("SELECT plan, product, device FROM tasks WHERE task = ?1", Values{task});
   if (!found) {
     return Report(found.error());
   }
   if (found->rows.empty()) {
     return Report({ErrorCode::kNotFound, "task '" + task + "': does not exist"});
   }
-  if (!TextAt(*found, 0, 3).empty()) {
-    return Report({ErrorCode::kConflict, "task '" + task + "': has ended at " +
-                                             TextAt(*found, 0, 3) + "; nothing to cancel"});
-  }
-  std::vector<std::int64_t> requests;
-  auto changes = Transact(*admin, "task cancel " + task, [&]() -> core::Result<void> {
-    auto id = InsertRequest(*admin, "cancel", TextAt(*found, 0, 0), TextAt(*found, 0, 1),
+  std::int64_t request = 0;
+  auto changes = Transact(*admin, "task " + act + " " + task, [&]() -> core::Result<void> {
+    auto id = InsertRequest(*admin, act, TextAt(*found, 0, 0), TextAt(*found, 0, 1),
                             TextAt(*found, 0, 2));
     if (!id) {
       return tl::unexpected(id.error());
     }
-    requests.push_back(*id);
+    request = *id;
     return {};
   });
-  return changes ? AwaitAnswers(context, *admin, requests, wait_s) : Report(changes.error());
+  return changes ? AwaitAnswer(context, *admin, request, wait_s) : Report(changes.error());
 }
 
 int Log(const Context& context, const std::optional<DeviceName>& device, const std::string& plan,

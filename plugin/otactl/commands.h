@@ -66,8 +66,10 @@ int ListDevices(const Context& context, const std::string& product);
 int ShowDevice(const Context& context, const DeviceName& device);
 
 int Status(const Context& context);
-int Release(const Context& context, const std::string& plan, int wait_s);  // plan empty: all held
-int CancelTask(const Context& context, const std::string& task, int wait_s);
+// plan empty: everything that is held, and the clock when it is not trusted
+int Release(const Context& context, const std::string& plan, int wait_s);
+// act: cancel, retry or consent
+int ActOnTask(const Context& context, const std::string& act, const std::string& task, int wait_s);
 int Log(const Context& context, const std::optional<DeviceName>& device, const std::string& plan,
         int lines, bool follow);
 

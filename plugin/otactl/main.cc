@@ -222,21 +222,35 @@ class CommandLine {
             "status --json", [this] { return Status(args_.context); });
 
     CLI::App* release = Command(
-        app_, "release", "Let held plans go on: one, or all of them; waits for the answer",
+        app_, "release",
+        "Let what is held go on: one plan, or all of them and a clock that is not trusted; waits "
+        "for\n"
+        "the answer",
         "release spring", [this] { return Release(args_.context, args_.plan, args_.wait_s); });
-    release->add_option("PLAN", args_.plan, "Default: every plan that is held");
+    release->add_option("PLAN", args_.plan, "Default: everything that is held");
     release->add_option("--wait", args_.wait_s, "Seconds to wait for the answer")
         ->check(CLI::Range(0, 3600))
         ->capture_default_str();
 
-    CLI::App* tasks = Group("task", "Tasks: cancel");
-    CLI::App* cancel = Command(
-        *tasks, "cancel", "Cancel one device's task; waits for the answer", "task cancel Ab3dE6gH",
-        [this] { return CancelTask(args_.context, args_.task, args_.wait_s); });
-    cancel->add_option("TASK", args_.task, "As otactl device show lists it")->required();
-    cancel->add_option("--wait", args_.wait_s, "Seconds to wait for the answer")
-        ->check(CLI::Range(0, 3600))
-        ->capture_default_str();
+    CLI::App* tasks = Group("task", "Tasks: cancel, retry, consent");
+    struct Act {
+      const char* name;
+      const char* help;
+    };
+    for (const Act& act :
+         {Act{"cancel", "Cancel one device's task; waits for the answer"},
+          Act{"retry", "Start an ended task that did not succeed anew; waits for the answer"},
+          Act{"consent", "Consent to a task of a plan in manual mode; waits for the answer"}}) {
+      CLI::App* command =
+          Command(*tasks, act.name, act.help, "task " + std::string(act.name) + " Ab3dE6gH",
+                  [this, name = std::string(act.name)] {
+                    return ActOnTask(args_.context, name, args_.task, args_.wait_s);
+                  });
+      command->add_option("TASK", args_.task, "As otactl device show lists it")->required();
+      command->add_option("--wait", args_.wait_s, "Seconds to wait for the answer")
+          ->check(CLI::Range(0, 3600))
+          ->capture_default_str();
+    }
 
     CLI::App* log = Command(
         app_, "log", "Show the last lines of the log", "log --device demo/d1 --follow", [this] {

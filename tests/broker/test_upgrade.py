@@ -392,7 +392,6 @@ def test_a_request_cancels_one_task(site, device):
     other.accept(other_plan)
 
 
-@pytest.mark.xfail(strict=True, reason="the acts so far are release and cancel")
 def test_a_request_retries_a_failed_task_under_a_new_name(site, device):
     """[N-15] task ids never come back"""
     site.pump()
@@ -470,7 +469,6 @@ def test_manual_mode_carries_the_text_in_the_language_of_the_device(site, device
     assert site.task("d1")["state"] == "succeeded"
 
 
-@pytest.mark.xfail(strict=True, reason="the acts so far are release and cancel")
 def test_consent_given_on_the_platform_comes_with_the_offer(site, device):
     """[N-15]"""
     site.pump(mode="manual", texts={"en": "Fixes the pump."})

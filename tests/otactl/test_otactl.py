@@ -381,7 +381,6 @@ def answer(site, state, text):
 
 def test_release_and_cancel_wait_for_the_engines_answer(site):
     fleet(site)
-    assert site.run("release") == "no plan is held\n"
     site.as_engine("UPDATE plan_state SET state = 'held'")
     thread = answer(site, "done", "released")
     assert site.json("release")[0]["answer"] == "released"
@@ -389,11 +388,16 @@ def test_release_and_cancel_wait_for_the_engines_answer(site):
     thread = answer(site, "refused", "too late")
     assert "too late" in site.run("task", "cancel", "task0002", code=1)
     thread.join()
-    assert site.ask("SELECT act, plan, product, device FROM request ORDER BY id")[1] == (
-        "cancel", "spring", "demo", "\u9580\u53e3")
+    thread = answer(site, "done", "done")
+    site.run("task", "retry", "task0002")
+    thread.join()
+    asked = site.ask("SELECT act, plan, product, device FROM request ORDER BY id")
+    assert asked[0] == ("release", None, None, None)
+    assert asked[1] == ("cancel", "spring", "demo", "\u9580\u53e3")
+    assert asked[2] == ("retry", "spring", "demo", "\u9580\u53e3")
     assert "not running" in site.run("release", "spring", "--wait", "0", code=4)
     site.run("task", "cancel", "none", code=1)
-    site.run("release", "none", code=1)
+    assert "no such plan" in site.run("release", "none", code=3)
 
 
 # ---------------------------------------------------------------- backup, restore
