@@ -115,6 +115,7 @@ void Engine::Run() {
     // A commit that failed is not tried again in a hurry: the disk is full, or worse.
     Take(fault_.empty() ? steady_clock::duration(kPoll) : steady_clock::duration(kRetry));
     if (store_ == nullptr && !Open()) {
+      Refuse();
       if (last_turn_) {
         return;
       }
@@ -266,6 +267,18 @@ void Engine::Fault(const core::Error& error) {
     Say(LogLevel::kError, "option on_database_fault is stop: the broker ends");
     ::kill(::getpid(), SIGTERM);
   }
+}
+
+// Without a database nothing that was taken can be kept: the devices send it again.
+void Engine::Refuse() {
+  for (const Decoded& decoded : decoded_) {
+    exchange_->Unavailable(decoded);
+  }
+  outbox_.Push(std::move(exchange_->outcome().messages));
+  exchange_->Undone();
+  inbox_.Done(arrivals_);
+  decoded_.clear();
+  arrivals_.clear();
 }
 
 void Engine::Recovered() {
@@ -499,6 +512,9 @@ store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
     return tl::unexpected(next.error());
   }
   next_deadline_ = *next;
+  if (next_deadline_ && *next_deadline_ <= now.steady && !store_->wrote()) {
+    next_deadline_ = now.steady + seconds(1);  // it moved nobody: do not ask again at once
+  }
   return {};
 }
 
@@ -533,7 +549,7 @@ void Engine::SaveHealth(core::Now now) {
   const bool same = health_ && health_->connected == health.connected &&
                     health_->last_error == health.last_error && health.inbox == 0 &&
                     now.wall - health_->at < kHealthIdle;
-  if (same && !store_->wrote()) {
+  if (same && !store_->wrote() && !last_turn_) {
     return;
   }
   if (store_->SaveHealth(health)) {

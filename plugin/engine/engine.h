@@ -63,6 +63,7 @@ class Engine {
   store::Status Upkeep(core::Now now, Monotonic monotonic);
   void Send();
   void Fault(const core::Error& error);
+  void Refuse();
   void Recovered();
   bool MayWait(core::Duration waited);
   void SaveHealth(core::Now now);
@@ -75,7 +76,7 @@ class Engine {
   std::optional<store::Lock> lock_;
   std::unique_ptr<Downloads> downloads_;
 
-  std::atomic<bool> passive_{true};
+  std::atomic<bool> passive_{false};  // also while it opens the database: uplinks wait in the inbox
   std::atomic<bool> stopping_{false};
   std::atomic<std::chrono::steady_clock::rep> stop_at_{0};
 

@@ -386,6 +386,21 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
   return {};
 }
 
+void Exchange::Unavailable(const Decoded& decoded) {
+  core::Reply reply;
+  reply.code = core::ReplyCode::kUnavailable;
+  reply.retry_after = kComeAgain;
+  if (decoded.uplink) {
+    reply.id = decoded.uplink->id;
+    if (std::string task = TaskOf(*decoded.uplink); !task.empty()) {
+      reply.task = std::move(task);
+    }
+  } else {
+    reply.id = decoded.uplink.error().id;
+  }
+  ReplyTo(*decoded.arrival, std::move(reply));
+}
+
 store::Status Exchange::Next(const core::DeviceKey& key) {
   const store::ProductEntry* product = catalogue_->FindProduct(key.product);
   if (product == nullptr) {

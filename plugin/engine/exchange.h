@@ -79,6 +79,8 @@ class Exchange {
   // Each handles one event inside the open transaction and adds to outcome(). On failure the caller
   // rolls the event's savepoint and its part of the outcome back; see store.h for the codes.
   store::Status Uplink(const Decoded& decoded);
+  // Tells the device to send its uplink again, later: it is not stored.
+  void Unavailable(const Decoded& decoded);
   // Offers what the device may get now; writes why its queued tasks wait, when that is another
   // reason than before.
   store::Status Next(const core::DeviceKey& key);

@@ -16,7 +16,7 @@ inline constexpr const char* kRelease = "RELEASE event";
 inline constexpr const char* kSetWriting = "UPDATE engine_state SET writing = 1";
 // The time never goes back: a box that boots in 1970 must not forget when it last ran.
 inline constexpr const char* kSetCommit =
-    "UPDATE engine_state SET commit_no = ?1, commit_ms = max(commit_ms, ?2), writing = 0";
+    "UPDATE engine_state SET commit_no = ?1, commit_ms = ?2, writing = 0";
 inline constexpr const char* kLoadEngine =
     "SELECT database_id, commit_no, commit_ms, journal_done FROM engine_state";
 inline constexpr const char* kSetDatabaseId =

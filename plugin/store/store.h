@@ -246,7 +246,8 @@ class Store {
 
   // Transactions. Begin() takes the write lock before the first read. Commit() of a transaction
   // that wrote nothing touches no disk; otherwise it costs one fsync. When Commit() fails
-  // everything is rolled back and the batch can be tried again. Rollback() never fails.
+  // everything is rolled back and the batch can be tried again. Rollback() never fails. `wall` is
+  // kept as the time of the last commit as it is: the caller sees to it that it does not go back.
   Status Begin();
   Status Commit(core::Instant wall);
   void Rollback();

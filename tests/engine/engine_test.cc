@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -57,7 +58,7 @@ class Site : public testing::Test {
 
   void StartAndOpen() {
     Start();
-    ASSERT_TRUE(Until([&] { return !engine_->passive(); })) << Log();
+    ASSERT_TRUE(Until([&] { return IsOpen(); })) << Log();
   }
 
   void Stop() {
@@ -74,6 +75,15 @@ class Site : public testing::Test {
     live_.clear();
     messages_.clear();
     StartAndOpen();
+  }
+
+  // Whether the engine has made the schema and committed.
+  bool IsOpen() {
+    try {
+      return Ask("SELECT pid FROM engine_health") == std::to_string(getpid());
+    } catch (const std::exception&) {
+      return false;
+    }
   }
 
   void Sql(const std::string& text) {
