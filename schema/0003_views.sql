@@ -195,7 +195,7 @@ CREATE VIEW component_log AS
 SELECT product, device, component, at, event, old_state, new_state, attempt, reason, reason_text, detail, plan, task, id
 FROM history WHERE component <> '';
 
--- One row: how the engine is, and in `problem` what is wrong, for people. The engine refreshes its row at least once a minute.
+-- One row: how the engine is, and in `problem` what is wrong, for people. The engine refreshes its row every two minutes at the latest.
 CREATE VIEW health AS
 SELECT iif(problem = '', 'ok', 'problem') AS state, problem, at, pid, started, connected, inbox, outbox_bytes, oldest_uplink_ms,
        ticks, wal_bytes, free_bytes, last_error

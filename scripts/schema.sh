@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes schema/schema.sql, the whole current schema for people to read, from the numbered steps.
-# Run it after adding a step; tests/store/schema_test.cc fails when the two differ.
+# Run it after adding a step; tests/store/open_test.cc fails when the two differ.
 set -eu
 cd "$(dirname "$0")/../schema"
 work=$(mktemp -d)

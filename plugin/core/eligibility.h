@@ -1,6 +1,6 @@
 // Whether a plan may be offered to a device now, as one table of named rules. The same table
 // decides and explains ("why does this device get no plan?"). Pure: knows no clock, no store, no
-// message. Any thread. The order of the rules is that of plugin/core/README.md.
+// message. Any thread. The order of the rules matters: see kRules.
 #pragma once
 
 #include <optional>
@@ -35,11 +35,11 @@ std::span<const Rule> Rules();
 // What every rule says of `task`, in order. `task` need not be in the snapshot. Never fails.
 std::vector<Verdict> Explain(const Snapshot& snapshot, const Task& task, const Now& now);
 
-// The verdict of the first rule that fails; nothing: the task may be offered now.
 // The first rule that says that the device is out of the plan's scope: disabled, retired,
 // blacklisted, not listed. Such a rule also takes back an offer that the device has not accepted.
 std::optional<Verdict> OutOfScope(const Snapshot& snapshot, const Task& task, const Now& now);
 
+// The verdict of the first rule that fails; nothing: the task may be offered now.
 std::optional<Verdict> FirstObstacle(const Snapshot& snapshot, const Task& task, const Now& now);
 
 // Whether `device` belongs to `plan`, asked when a version changes or a plan is activated: it is in

@@ -24,7 +24,7 @@ using Instant = std::chrono::sys_time<std::chrono::milliseconds>;
 using Duration = std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// The time, as an argument. One place reads the clocks (engine/clock.h).
+// The time, as an argument. The engine's comes from one place (engine/timeline.h).
 struct Now {
   // What the wall clock shows. Start, end and windows of plans are compared with it.
   Instant wall;
@@ -195,7 +195,7 @@ struct Plan {
   Scope scope = Scope::kAll;
   Mode mode = Mode::kSilent;
   int priority = 0;                       // higher first; then `order`
-  std::int64_t order = 0;                 // by creation
+  std::int64_t order = 0;                 // by first activation
   std::optional<Instant> end;             // nothing is offered afterwards
   std::vector<PlanComponent> components;  // in sequence
   Conditions conditions;
