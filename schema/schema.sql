@@ -289,6 +289,8 @@ CREATE TABLE task (
 CREATE UNIQUE INDEX task_open ON task(device_id)
   WHERE state IN ('offered', 'postponed', 'accepted', 'downloading', 'waiting', 'installing', 'rebooting', 'retrying');
 
+CREATE INDEX task_failed ON task(device_id) WHERE state IN ('failed', 'refused');
+
 CREATE INDEX task_live ON task(device_id) WHERE ended_ms = 0 OR owes_cancel = 1;
 
 CREATE INDEX task_deadline ON task(deadline_ms) WHERE deadline_ms IS NOT NULL;

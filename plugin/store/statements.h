@@ -99,12 +99,15 @@ inline constexpr const char* kVersions =
 inline constexpr const char* kLiveTasks =
     OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND (t.ended_ms = 0 OR t.owes_cancel = 1)";
 inline constexpr const char* kNamedTask = OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.name = ?3";
+inline constexpr const char* kFailedTasks =
+    OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.state IN ('failed', 'refused')";
 inline constexpr const char* kTaskOfPlan =
     OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.plan = ?3";
 #undef OTA_TASK_COLUMNS
 inline constexpr const char* kTaskComponents =
     "SELECT name, state, source, target, package, attempt, percent, progress, installing, boot_id"
     " FROM task_component WHERE task_id = ?1 ORDER BY seq";
+inline constexpr const char* kLastDevice = "SELECT coalesce(max(id), 0) FROM device_state";
 inline constexpr const char* kHasTask =
     "SELECT EXISTS (SELECT 1 FROM task WHERE plan = ?1 AND device_id = ?2)";
 inline constexpr const char* kListed =
@@ -270,13 +273,13 @@ inline constexpr const char* kCheckpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
 // Run per event or per slice: none of them may scan device_state, device_version, task,
 // task_component or log.
 inline constexpr const char* kHot[] = {
-    kPlans,         kPlanComponents,     kPackage,         kPackageFiles,  kPlanSources,
-    kDevice,        kDeviceRow,          kVersions,        kLiveTasks,     kNamedTask,
-    kTaskOfPlan,    kTaskComponents,     kHasTask,         kListed,        kUpdateDevice,
-    kUpdateSeen,    kDeleteVersion,      kUpdateTaskState, kUpdateTaskEnd, kUpdateTaskDeadline,
-    kUpdateTask,    kTrimTaskComponents, kDueDevices,      kDevicesAfter,  kWhitelistAfter,
-    kQueuedDevices, kLiveDevices,        kNewJournal,      kNewRequests,   kAnswerRequest,
-    kFileState,
+    kPlans,         kPlanComponents,     kPackage,       kPackageFiles,       kPlanSources,
+    kDevice,        kDeviceRow,          kVersions,      kLiveTasks,          kNamedTask,
+    kFailedTasks,   kTaskOfPlan,         kLastDevice,    kTaskComponents,     kHasTask,
+    kListed,        kUpdateDevice,       kUpdateSeen,    kDeleteVersion,      kUpdateTaskState,
+    kUpdateTaskEnd, kUpdateTaskDeadline, kUpdateTask,    kTrimTaskComponents, kDueDevices,
+    kDevicesAfter,  kWhitelistAfter,     kQueuedDevices, kLiveDevices,        kNewJournal,
+    kNewRequests,   kAnswerRequest,      kFileState,
 };
 
 }  // namespace ota::store::sql

@@ -266,6 +266,9 @@ class Store {
   core::Result<std::optional<core::Task>> LoadTask(std::string_view name,
                                                    const core::Device& device,
                                                    const Catalogue& catalogue);
+  // Tasks of the device that failed or were refused, also of plans that are over [N-27].
+  core::Result<std::vector<core::Task>> LoadFailed(const core::Device& device,
+                                                   const Catalogue& catalogue);
   // The device's task of `plan`, whatever became of it.
   core::Result<std::optional<core::Task>> LoadTaskOf(std::string_view plan,
                                                      const core::Device& device,
@@ -274,6 +277,8 @@ class Store {
   core::Result<Listed> ListedIn(std::string_view plan, std::string_view device);
   // Registered ones. Counts rows: once per product at start, not per event.
   core::Result<std::int64_t> CountDevices(std::string_view product);
+  // An upper bound of all registered devices, at the cost of one look.
+  core::Result<std::int64_t> RegisteredDevices();
 
   // -- what a decision says: inside a transaction
   // Writes device (when device_changed, installed_changed or not registered yet and anything is to
