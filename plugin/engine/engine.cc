@@ -115,6 +115,11 @@ void Engine::Run() {
   while (true) {
     // A commit that failed is not tried again in a hurry: the disk is full, or worse.
     Take(fault_.empty() ? steady_clock::duration(kPoll) : steady_clock::duration(kRetry));
+    if (end_broker_ && ticks_() > 0) {
+      // Not before the broker runs: it would die of the signal, and the log line with it.
+      end_broker_ = false;
+      ::kill(::getpid(), SIGTERM);
+    }
     const bool stopping = stopping_.load();
     if (store_ == nullptr && !Open()) {
       Refuse();
@@ -290,7 +295,7 @@ void Engine::Fault(const core::Error& error) {
   }
   if (first && options_.on_database_fault == OnDatabaseFault::kStop && !stopping_.load()) {
     Say(LogLevel::kError, "option on_database_fault is stop: the broker ends");
-    ::kill(::getpid(), SIGTERM);
+    end_broker_ = true;
   }
 }
 

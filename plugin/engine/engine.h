@@ -96,7 +96,8 @@ class Engine {
   bool reload_catalogue_ = true;
   bool reload_files_ = true;
   bool read_journal_ = true;
-  bool wake_all_ = false;  // the outbox was full
+  bool end_broker_ = false;  // on_database_fault stop
+  bool wake_all_ = false;    // the outbox was full
   bool last_turn_ = false;
   bool was_trusted_ = true;
   std::optional<core::Instant> next_deadline_;  // steady scale
