@@ -113,7 +113,11 @@ void Expire(Draft& draft) {
       draft.FailAttempt(Reason::kInstallTimeout, 0, "");
       return;
     case TaskState::kRebooting:
-      draft.FailAttempt(Reason::kRebootTimeout, 0, "");
+      if (draft.RunsTarget()) {
+        draft.End(TaskEvent::kFail, Reason::kNotKept);  // another attempt would change nothing
+      } else {
+        draft.FailAttempt(Reason::kRebootTimeout, 0, "");
+      }
       return;
     case TaskState::kRetrying:
       draft.Proceed();

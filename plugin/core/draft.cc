@@ -11,6 +11,23 @@
 namespace ota::core {
 namespace {
 
+const TaskComponent* CurrentOf(const Task& task) {
+  for (const TaskComponent& component : task.components) {
+    if (component.state == ComponentState::kCurrent) {
+      return &component;
+    }
+  }
+  return nullptr;
+}
+
+// The current component runs its target: on trial, before its reboot, or not judged yet.
+bool Runs(const Task& task, const Device& device) {
+  const TaskComponent* current = CurrentOf(task);
+  const Installed* installed =
+      current == nullptr ? nullptr : FindInstalled(device, current->name);
+  return installed != nullptr && installed->version == current->target;
+}
+
 // How long a task may stay in `state`; nothing: for ever. What the device asks for (`asked`, and
 // twice its sleep) counts up to timeouts.longest [N-26].
 std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState state,
@@ -32,7 +49,7 @@ std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState
     case TaskState::kInstalling:
       return std::max(timeouts.install, wish);
     case TaskState::kRebooting:
-      return std::max(timeouts.reboot, wish);
+      return std::max({timeouts.reboot, wish, Runs(task, device) ? timeouts.longest : wish});
     case TaskState::kRetrying:
       return task.plan->retry.interval;
     case TaskState::kQueued:
@@ -47,15 +64,6 @@ std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState
 
 bool RunsOnSilence(TaskState state) {
   return IsInFlight(state) && state != TaskState::kWaiting;
-}
-
-const TaskComponent* CurrentOf(const Task& task) {
-  for (const TaskComponent& component : task.components) {
-    if (component.state == ComponentState::kCurrent) {
-      return &component;
-    }
-  }
-  return nullptr;
 }
 
 // The task as it was stored; null: it was not.
@@ -94,6 +102,9 @@ bool Draft::Apply(Task& task, TaskEvent event, Reason reason, std::string detail
   const TaskState from = task.state;
   const bool stays = from == *to;
   task.state = *to;
+  if (*to == TaskState::kSucceeded) {
+    task.code = 0;
+  }
   if (!stays || reason != Reason::kNone || !detail.empty()) {
     task.reason = reason;
     task.detail = std::move(detail);
@@ -278,10 +289,7 @@ bool Draft::SendOwed() {
 }
 
 bool Draft::RunsTarget() {
-  const TaskComponent* current = Current();
-  const Installed* installed =
-      current == nullptr ? nullptr : FindInstalled(s.device, current->name);
-  return installed != nullptr && installed->version == current->target;
+  return s.open && Runs(*s.open, s.device);
 }
 
 void Draft::Withdraw(std::string_view reason) {

@@ -290,6 +290,7 @@ enum class Reason {
   kDownloadTimeout,
   kInstallTimeout,
   kRebootTimeout,
+  kNotKept,  // the target runs, but on trial or before its reboot, for `longest`
   kPlanCanceled,
   kTaskCanceled,   // by a request
   kComponentGone,  // a complete report lacks a component of the plan
@@ -348,8 +349,8 @@ struct Snapshot {
   // MakeTask gives it. A version report that matches such a plan makes the task real. Loaded only
   // when a version differs.
   std::vector<Task> prospects;
-  // Failed tasks of plans in force: a report of their targets is success after all [N-27]. Loaded
-  // only when a version differs.
+  // Failed tasks, of any plan: a report of their targets is success after all [N-27]. Loaded for the
+  // first report of a connection, for a new boot id, and when a version or a trial differs.
   std::vector<Task> failed;
   // Kept by the engine in memory, per open task: the connection in which the current attempt's
   // download was first sent (0: none since the start of the plugin), and the one in which the owed

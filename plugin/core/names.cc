@@ -94,6 +94,8 @@ constexpr std::array kReasons{
               "Nothing was heard of the installation in time."},
     ReasonRow{Reason::kRebootTimeout, "reboot_timeout",
               "The device did not come back from its reboot in time."},
+    ReasonRow{Reason::kNotKept, "not_kept",
+              "The target runs, but the device did not keep it, or reboot, in time."},
     ReasonRow{Reason::kPlanCanceled, "plan_canceled", "The plan was canceled."},
     ReasonRow{Reason::kTaskCanceled, "task_canceled", "The task was canceled by a request."},
     ReasonRow{Reason::kComponentGone, "component_gone",

@@ -186,6 +186,41 @@ TEST(Report, TheTargetIsSuccessEvenAfterAFailure) {  // [N-27]
   EXPECT_EQ(site.State(), TaskState::kSucceeded);
 }
 
+TEST(Report, ATargetKeptAfterAFailureIsSuccess) {  // [N-27] [N-14]
+  Site site = Accepted();
+  const std::string name = site.Of("spring").name;
+  site.Connect();
+  VersionReport trial = Site::Versions({{"main", "2.0"}}, "b2", name);
+  trial.trial = {"main"};
+  site.Send(trial);
+  site.Tell(name, "main", PS::kFailed);
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  Site kept = site;
+  kept.Report({{"main", "2.0"}}, "b2");  // only the trial flag differs
+  EXPECT_EQ(kept.State(), TaskState::kSucceeded);
+  EXPECT_EQ(kept.Of("spring").code, 0);
+  site.device.installed[0].trial = false;  // nothing differs, but the connection is new
+  site.Connect();
+  site.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+}
+
+TEST(Deadline, ATrialIsWaitedForAsLongAsPossibleAndFailsForWhatItIs) {  // [N-14] [N-26]
+  Site site = Accepted();
+  site.plans[0]->retry = {3, seconds(0)};
+  site.Connect();
+  VersionReport trial = Site::Versions({{"main", "2.0"}}, "b2");
+  trial.trial = {"main"};
+  site.Send(trial);
+  site.Pass(seconds(604799));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kRebooting);
+  site.Pass(seconds(1));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kNotKept);
+}
+
 TEST(Report, PlansFollowOneAnotherAtOnce) {  // [N-16] [N-32]
   Site site({ActivePlan("spring", {FullComponent("main", "2.0")}),
              ActivePlan("mcu", {FullComponent("mcu", "5")})});
