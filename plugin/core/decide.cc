@@ -207,8 +207,7 @@ Decision DecideDeadline(const Snapshot& snapshot, const Now& now) {
 Decision DecideNext(const Snapshot& snapshot, const Now& now) {
   Draft draft(snapshot, now, false);
   draft.KeepInScope();
-  if (draft.s.open && snapshot.owed_connection != snapshot.device.connection &&
-      !draft.RunsTarget()) {
+  if (draft.s.open && snapshot.owed_connection != snapshot.device.connection) {
     draft.SendOwed();
   }
   draft.Next();
@@ -256,6 +255,7 @@ Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::str
   };
   if (s.open && consent(*s.open) && s.open->state == TaskState::kOffered) {
     draft.SendOwed();
+    draft.AutoConfirm();
   }
   for (Task& one : s.queued) {
     consent(one);

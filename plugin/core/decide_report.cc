@@ -109,8 +109,13 @@ void ReconsiderOffer(Draft& draft) {
     const Installed* installed = FindInstalled(draft.s.device, component.name);
     Reason reason = Reason::kNotReported;
     if (installed != nullptr) {
-      const bool there = AtTarget(draft.s.device, component.name, component.target);
-      reason = there ? Reason::kNone : Choose(component, installed->version).reason;
+      if (AtTarget(draft.s.device, component.name, component.target)) {
+        reason = Reason::kNone;
+      } else if (installed->version == component.target) {
+        reason = Reason::kOnTrial;
+      } else {
+        reason = Choose(component, installed->version).reason;
+      }
     }
     if (reason != Reason::kNone) {
       draft.Withdraw(CancelText(reason));
@@ -147,25 +152,29 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
       current.state = ComponentState::kProved;
       draft.Proceed();
     } else {
-      current.installing = true;  // a reboot is still to come
-      draft.Apply(*draft.s.open, TaskEvent::kReboot);
+      draft.AwaitProof();
     }
     return;
   }
   if (!in_flight) {
     return;  // the attempt has failed already
   }
-  if (reported->second != current.source) {
+  const Installed* was = FindInstalled(draft.before.device, current.name);
+  const bool left_target = was != nullptr && was->version == current.target && current.installing;
+  // A component that was on trial when its turn came has no source.
+  if (reported->second != current.source && !(left_target && current.source.empty())) {
     draft.FailAttempt(Reason::kForeignVersion, 0, current.name + " " + reported->second);
     return;
   }
   // An equal boot id tells that the device has only reconnected, and goes on.
   const bool rebooted = knows_boot ? other_boot : other_connection;
-  const Installed* was = FindInstalled(draft.before.device, current.name);
-  const bool left_target = was != nullptr && was->version == current.target;
   if (left_target || (current.installing && rebooted)) {
-    draft.FailAttempt(Reason::kRolledBack, 0, current.name + " " + current.source);
+    draft.FailAttempt(Reason::kRolledBack, 0, current.name + " " + reported->second);
+    return;
   }
+  // Whether it reboots is measured from the last sight of the old version.
+  current.boot_id = device.boot_id;
+  draft.s.download_connection = device.connection;
 }
 
 void JudgeOpen(Draft& draft, const VersionReport& report, const std::set<std::string>& changed) {
@@ -282,15 +291,11 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
   if (draft.s.open && draft.messages.empty()) {
     const bool asks = report.request && draft.s.open->state == TaskState::kOffered;
     const bool owed = new_boot || (first && draft.s.owed_connection != device.connection);
-    if (asks || (owed && !draft.RunsTarget())) {
+    if (asks || owed) {
       draft.SendOwed();
     }
   }
   draft.Next();
-  if (draft.s.open && IsInFlight(draft.s.open->state) && draft.RunsTarget()) {
-    draft.Current()->installing = true;  // also of a component whose turn has only just come
-    draft.Apply(*draft.s.open, TaskEvent::kReboot);
-  }
   std::vector<Downlink> messages = Cancels(draft, report, arrived);
   messages.insert(messages.end(), std::make_move_iterator(draft.messages.begin()),
                   std::make_move_iterator(draft.messages.end()));

@@ -210,8 +210,12 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
   if (progress.percent || news) {
     current.percent = progress.percent.value_or(-1);
   }
-  if (progress.state == ProgressState::kInstalling || progress.state == ProgressState::kRebooting) {
+  if ((progress.state == ProgressState::kInstalling ||
+       progress.state == ProgressState::kRebooting) &&
+      !current.installing) {
     current.installing = true;
+    current.boot_id = draft.s.device.boot_id;
+    draft.s.download_connection = draft.s.device.connection;
   }
   const bool waits = progress.state == ProgressState::kWaiting;
   draft.Apply(task, EventOf(progress.state), waits ? Reason::kNotYet : Reason::kNone,

@@ -222,32 +222,40 @@ void Draft::Proceed() {
     End(TaskEvent::kFail, Reason::kComponentGone, next->name);
     return;
   }
+  TaskComponent* current = Current();
+  if (current != nullptr && current != next) {
+    current->state = ComponentState::kPending;
+  }
+  if (installed->version == next->target) {
+    // On trial, or before its reboot. A trial that this task did not begin has rebooted already.
+    if (current != next) {
+      next->state = ComponentState::kCurrent;
+      next->boot_id.clear();
+      s.download_connection = s.owed_connection = 0;
+    }
+    AwaitProof();
+    return;
+  }
   if (next->state == ComponentState::kProved) {
     next->state = ComponentState::kPending;
     FailAttempt(Reason::kRolledBack, 0, next->name + " " + installed->version);
     return;
   }
-  // What runs on trial is not what a download starts from.
-  const std::string source = installed->version == next->target && !next->source.empty()
-                                 ? next->source
-                                 : installed->version;
-  const Choice choice = Choose(*planned, source);
+  const Choice choice = Choose(*planned, installed->version);
   if (choice.set == nullptr) {
-    End(TaskEvent::kFail, choice.reason, next->name + " " + source);
+    End(TaskEvent::kFail, choice.reason, next->name + " " + installed->version);
     return;
   }
-  if (TaskComponent* current = Current(); current != nullptr && current != next) {
-    current->state = ComponentState::kPending;
-  }
   next->state = ComponentState::kCurrent;
-  next->source = source;
+  next->source = installed->version;
   next->package = choice.kind;
   ++next->attempt;
   next->percent = -1;
   next->progress.reset();
   next->installing = false;
   next->boot_id = s.device.boot_id;
-  s.download_connection = s.owed_connection = 0;
+  s.download_connection = s.device.connection;
+  s.owed_connection = 0;
   // After a failure its reason stays in view until the new attempt shows a sign.
   if (task.state == TaskState::kRetrying) {
     Apply(task, TaskEvent::kDownload, task.reason, task.detail);
@@ -268,7 +276,7 @@ bool Draft::SendOwed() {
   Task& task = *s.open;
   if (task.state == TaskState::kOffered) {
     messages.emplace_back(MakeOffer(task, device, now));
-  } else if (IsInFlight(task.state)) {
+  } else if (IsInFlight(task.state) && !RunsTarget()) {
     Touch();
     std::optional<Download> download = MakeDownload(task, s.product, now);
     if (!download) {
@@ -276,11 +284,6 @@ bool Draft::SendOwed() {
       return false;
     }
     messages.emplace_back(std::move(*download));
-    // A device that has begun to install may have left the connection of its download before a
-    // restart of the plugin: 0 stays and counts as another one.
-    if (s.download_connection == 0 && !Current()->installing) {
-      s.download_connection = device.connection;
-    }
   } else {
     return false;
   }
@@ -290,6 +293,12 @@ bool Draft::SendOwed() {
 
 bool Draft::RunsTarget() {
   return s.open && Runs(*s.open, s.device);
+}
+
+void Draft::AwaitProof() {
+  Current()->installing = true;
+  s.open->code = 0;
+  Apply(*s.open, TaskEvent::kReboot);
 }
 
 void Draft::Withdraw(std::string_view reason) {
@@ -345,7 +354,12 @@ void Draft::Open(Task task) {
   s.open = std::move(task);
   s.download_connection = s.owed_connection = 0;
   SendOwed();
-  if (s.product.auto_confirm) {
+  AutoConfirm();
+}
+
+void Draft::AutoConfirm() {
+  const Task& task = *s.open;
+  if (s.product.auto_confirm && (task.plan->mode == Mode::kSilent || task.consent)) {
     Apply(*s.open, TaskEvent::kAccept);
     Proceed();
   }

@@ -43,6 +43,8 @@ struct Draft {
   void Proceed();     // downloads the first component that is not at its target, or succeeds
   bool SendOwed();    // its current message, if the device can be reached
   bool RunsTarget();  // the current component does, on trial or before its reboot: nothing is owed
+  void AwaitProof();  // it does: until it is proved or gone
+  void AutoConfirm();  // accepts the offer, if the product and the plan need no confirmation
   void Withdraw(std::string_view reason);  // tells the device that it is over
   void KeepInScope();  // takes back an offer that the device may not have any more
   void Next();         // offers the first eligible queued task; ends and explains the others

@@ -269,6 +269,7 @@ enum class Reason {
   kNotReported,  // no version report yet
   kOffline,
   kPredecessor,       // another task of the device is open, or comes first
+  kOnTrial,           // the device runs the target on trial
   kSourceVersion,     // the installed version is none of the plan's source versions
   kNoDeltaForSource,  // only a delta, and none for the installed version
   kPackageNotReady,
@@ -301,14 +302,16 @@ enum class ComponentState { kPending, kCurrent, kProved, kSkipped };
 struct TaskComponent {
   std::string name;
   ComponentState state = ComponentState::kPending;
-  std::string source;  // version installed when it became current
+  std::string source;  // version installed when its download was issued; empty: none was
   std::string target;
   PackageKind package = PackageKind::kFull;
   int attempt = 0;   // of the download; 1 with the first
   int percent = -1;  // of `progress`; -1: none seen
   std::optional<ProgressState> progress;
   bool installing = false;  // installing, rebooting or a trial was reported in this attempt
-  std::string boot_id;      // the device's when the download was issued
+  // The device's when the download was issued, the old version last seen, or the installation
+  // began: another one shows that it has rebooted since.
+  std::string boot_id;
   bool operator==(const TaskComponent&) const = default;
 };
 
@@ -352,9 +355,8 @@ struct Snapshot {
   // Failed tasks, of any plan: a report of their targets is success after all [N-27]. Loaded for the
   // first report of a connection, for a new boot id, and when a version or a trial differs.
   std::vector<Task> failed;
-  // Kept by the engine in memory, per open task: the connection in which the current attempt's
-  // download was first sent (0: none since the start of the plugin), and the one in which the owed
-  // message was last sent.
+  // Kept by the engine in memory, per open task: the connection that TaskComponent::boot_id is of
+  // (0: unknown, which counts as another one), and the one in which the owed message was last sent.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
   bool outbox_full = false;  // no new offers now

@@ -60,6 +60,8 @@ constexpr std::array kReasons{
               "The device is away, or has not reported since it came back."},
     ReasonRow{Reason::kPredecessor, "predecessor",
               "Another task of the device is open or comes first."},
+    ReasonRow{Reason::kOnTrial, "on_trial",
+              "The device runs the target on trial: it has to keep it or to go back first."},
     ReasonRow{Reason::kSourceVersion, "source_version",
               "The installed version is none of the plan's source versions."},
     ReasonRow{Reason::kNoDeltaForSource, "no_delta_for_source",

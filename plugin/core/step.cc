@@ -103,7 +103,7 @@ std::optional<TaskState> Step(TaskState state, TaskEvent event) {
     case E::kInstall:
       return When(in_flight, S::kInstalling);
     case E::kReboot:
-      return When(in_flight, S::kRebooting);
+      return When(in_flight || state == S::kRetrying, S::kRebooting);
     case E::kRetry:
       return When(in_flight, S::kRetrying);
     case E::kFail:

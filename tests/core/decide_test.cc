@@ -221,6 +221,112 @@ TEST(Deadline, ATrialIsWaitedForAsLongAsPossibleAndFailsForWhatItIs) {  // [N-14
   EXPECT_EQ(site.Of("spring").reason, Reason::kNotKept);
 }
 
+// A wake of a device whose download is on its way, on the old version.
+void Wake(Site& site, const std::string& boot) {
+  site.Disconnect();
+  site.Connect();
+  site.Report({{"main", "1.0"}}, boot);
+}
+
+TEST(Report, ARebootIsMeasuredFromTheLastSightOfTheOldVersion) {  // [N-14] [N-15]
+  Site site = Accepted();
+  const std::string name = site.Of("spring").name;
+  Wake(site, "b2");
+  Site early = site;
+  early.Report({{"main", "2.0"}}, "b2");  // flashed, not rebooted
+  EXPECT_EQ(early.State(), TaskState::kRebooting);
+  early.Report({{"main", "2.0"}}, "b3");
+  EXPECT_EQ(early.State(), TaskState::kSucceeded);
+  site.Tell(name, "main", PS::kInstalling);
+  site.Report({{"main", "1.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kInstalling);
+  Wake(site, "b2");  // only the connection broke
+  EXPECT_EQ(site.State(), TaskState::kInstalling);
+  Wake(site, "b3");
+  EXPECT_EQ(site.Of("spring").reason, Reason::kRolledBack);
+}
+
+TEST(Report, WithoutBootIdsTheConnectionTellsAReboot) {  // [N-15]
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0")})});
+  site.Report({{"main", "1.0"}, {"mcu", "5"}});
+  const std::string name = site.Of("spring").name;
+  site.Accept(name);
+  site.Disconnect();
+  site.Connect();
+  site.Report({{"main", "1.0"}, {"mcu", "5"}});
+  Site early = site;
+  early.Report({{"main", "2.0"}});
+  EXPECT_EQ(early.State(), TaskState::kRebooting);
+  site.Disconnect();  // it reboots, and speaks of the other component first
+  site.Connect();
+  VersionReport partial = Site::Versions({{"mcu", "5"}});
+  partial.full = false;
+  site.Send(partial);
+  site.Report({{"main", "2.0"}});
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+}
+
+TEST(Report, AComponentWhoseTurnComesOnTrialIsNotDownloaded) {  // [N-14] [N-20]
+  auto plan = ActivePlan("spring", {FullComponent("a", "2"), FullComponent("b", "2")});
+  plan->components[1].sources = {"1"};
+  Site site({plan});
+  site.Report({{"a", "1"}, {"b", "1"}}, "b1");
+  site.Accept(site.Of("spring").name);
+  VersionReport report = Site::Versions({{"a", "2"}, {"b", "2"}}, "b2");
+  report.trial = {"b"};
+  site.Send(report);
+  EXPECT_FALSE(site.Got<Download>());
+  EXPECT_EQ(site.State(), TaskState::kRebooting);
+  Site back = site;
+  back.plans[0]->retry = {1, seconds(0)};
+  site.Report({{"a", "2"}, {"b", "2"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+  back.Report({{"a", "2"}, {"b", "1"}}, "b3");
+  EXPECT_EQ(back.Of("spring").reason, Reason::kRolledBack);
+  ASSERT_TRUE(back.Got<Download>());
+  EXPECT_EQ(back.Got<Download>()->from, "1");
+}
+
+TEST(Report, ADeviceThatRunsTheTargetOnTrialIsNotOfferedThePlan) {  // [N-14]
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0")})});
+  VersionReport trial = Site::Versions({{"main", "2.0"}}, "b1");
+  trial.trial = {"main"};
+  site.Send(trial);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kOnTrial);
+  site.Report({{"main", "1.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kOffered);
+  trial.boot_id = "b3";
+  site.Send(trial);  // while the offer is unanswered
+  EXPECT_TRUE(site.Got<Cancel>());
+  EXPECT_EQ(site.Of("spring").reason, Reason::kOnTrial);
+  site.Report({{"main", "2.0"}}, "b3");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+}
+
+TEST(Report, ATargetWhileRetryingNeedsNoOtherAttempt) {  // [N-14] [N-12]
+  Site site = Accepted();
+  site.plans[0]->retry = {1, seconds(600)};
+  site.Tell(site.Of("spring").name, "main", PS::kFailed, {}, -1);
+  EXPECT_EQ(site.State(), TaskState::kRetrying);
+  Site before = site;
+  before.Report({{"main", "2.0"}}, "b1");  // before its reboot
+  EXPECT_EQ(before.State(), TaskState::kRebooting);
+  before.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(before.State(), TaskState::kSucceeded);
+  site.Disconnect();
+  site.Connect();
+  VersionReport trial = Site::Versions({{"main", "2.0"}}, "b2");
+  trial.trial = {"main"};
+  site.Send(trial);
+  EXPECT_EQ(site.State(), TaskState::kRebooting);
+  EXPECT_EQ(site.Of("spring").code, 0);
+  site.Pass(seconds(600));
+  site.Deadline();
+  EXPECT_FALSE(site.Got<Download>());
+  site.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+}
+
 TEST(Report, PlansFollowOneAnotherAtOnce) {  // [N-16] [N-32]
   Site site({ActivePlan("spring", {FullComponent("main", "2.0")}),
              ActivePlan("mcu", {FullComponent("mcu", "5")})});
@@ -271,6 +377,25 @@ TEST(Confirm, WithoutConfirmationTheDownloadFollowsThePlan) {  // [N-19]
   site.Report({{"main", "1.0"}});
   ASSERT_EQ(site.last.messages.size(), 3U);
   EXPECT_TRUE(std::holds_alternative<Download>(site.last.messages[1]));
+}
+
+TEST(Confirm, WithoutConfirmationAManualPlanWaitsForConsent) {  // [N-19] [N-15]
+  auto plan = ActivePlan("spring", {FullComponent("main", "2.0")});
+  plan->mode = Mode::kManual;
+  Site site({plan});
+  site.product.auto_confirm = true;
+  site.Report({{"main", "1.0"}});
+  EXPECT_EQ(site.State(), TaskState::kOffered);
+  EXPECT_FALSE(site.Got<Download>());
+  const std::string name = site.Of("spring").name;
+  Site device = site;
+  device.Accept(name);
+  EXPECT_TRUE(device.Got<Download>());
+  site.Apply(DecideConsent(site.Load(), name, "by post", site.now));
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  ASSERT_EQ(site.last.messages.size(), 2U);
+  EXPECT_TRUE(site.Got<Offer>()->consent);
+  EXPECT_TRUE(site.Got<Download>());
 }
 
 TEST(Confirm, ALateAcceptanceIsNotLost) {
