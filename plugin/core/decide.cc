@@ -14,6 +14,10 @@
 namespace ota::core {
 namespace {
 
+// How often an offer is sent before it goes back to the queue: at its deadline to a device that is
+// there [N-16].
+constexpr int kOffers = 3;
+
 bool Brings(const std::vector<Downlink>& messages) {
   return std::any_of(messages.begin(), messages.end(), [](const Downlink& message) {
     return std::holds_alternative<Offer>(message) || std::holds_alternative<Download>(message);
@@ -81,33 +85,47 @@ void Expire(Draft& draft) {
   Task& task = *draft.s.open;
   const Timeouts& timeouts = task.plan->timeouts;
   const FileSet* files = CurrentFiles(task);
-  const bool unready = task.state == TaskState::kAccepted && (files == nullptr || !files->ready);
-  if (task.plan->held || unready) {
+  const bool fetches =
+      task.state == TaskState::kAccepted || task.state == TaskState::kDownloading;
+  if (task.plan->held || (fetches && (files == nullptr || !files->ready))) {
     // The device has nothing to act on, so its silence means nothing.
     task.deadline = draft.now.steady + timeouts.download;
     return;
   }
   switch (task.state) {
     case TaskState::kOffered:
+      if (draft.Reachable() && task.offers % kOffers != 0) {
+        ++task.offers;
+        draft.Renew();
+        draft.SendOwed();
+        return;
+      }
       draft.Requeue(Reason::kOfferUnanswered);
       return;
     case TaskState::kPostponed:
       draft.Requeue(Reason::kNone);
       return;
-    case TaskState::kAccepted:
-    case TaskState::kDownloading: {
-      // A device that is away is waited for, but not for longer than `longest` after the offer.
-      const Duration left = task.offered + timeouts.longest - draft.now.wall;
-      if (draft.s.device.connection == 0 && left > Duration(0)) {
-        task.deadline = draft.now.steady + std::min<Duration>(timeouts.download, left);
-        return;
-      }
-      draft.FailAttempt(Reason::kDownloadTimeout, 0, "");
-      return;
-    }
     case TaskState::kWaiting:
       draft.Apply(task, TaskEvent::kResume);
-      draft.SendOwed();
+      if (!draft.SendOwed() && !draft.Reachable()) {
+        draft.MissDevice();
+      }
+      return;
+    case TaskState::kAccepted:
+      if (draft.Reachable() && task.reason != Reason::kDownloadTimeout) {
+        task.reason = Reason::kDownloadTimeout;  // once more, then it is one
+        task.detail.clear();
+        draft.Renew();
+        draft.SendOwed();
+        return;
+      }
+      [[fallthrough]];
+    case TaskState::kDownloading:
+      if (draft.Reachable()) {
+        draft.FailAttempt(Reason::kDownloadTimeout, 0, "");
+      } else {
+        draft.MissDevice();
+      }
       return;
     case TaskState::kInstalling:
       draft.FailAttempt(Reason::kInstallTimeout, 0, "");
@@ -120,7 +138,11 @@ void Expire(Draft& draft) {
       }
       return;
     case TaskState::kRetrying:
-      draft.Proceed();
+      if (draft.Reachable()) {
+        draft.Proceed();
+      } else {
+        draft.MissDevice();
+      }
       return;
     case TaskState::kQueued:
     case TaskState::kSucceeded:
@@ -161,6 +183,7 @@ Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now&
         task.detail.clear();
       }
     }
+    draft.Greet();
     answer = Dispatch(draft, uplink.body);
     if (!draft.s.open && !is_report) {
       draft.Next();

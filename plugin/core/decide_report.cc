@@ -284,6 +284,10 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     }
     JudgeOpen(draft, report, changed);
   }
+  if (draft.s.open && draft.s.open->state == TaskState::kRetrying &&
+      draft.s.open->deadline <= draft.now.steady && !draft.s.open->plan->held) {
+    draft.Proceed();
+  }
   draft.KeepInScope();
   if (draft.s.open && report.request && draft.s.open->state == TaskState::kPostponed) {
     draft.Requeue(Reason::kNone);  // the device asks before the time that it had named

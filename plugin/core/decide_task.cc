@@ -241,6 +241,7 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   if (!draft.s.product.blocks) {
     return {ReplyCode::kConflict, "the product delivers no blocks", {}};
   }
+  draft.Touch();  // that it asks is a sign, whatever the answer is [N-26]
   if (task.plan->held) {
     return {ReplyCode::kUnavailable, "the plan is held", seconds(3600)};
   }
@@ -272,8 +273,6 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   draft.blocks = std::move(grant);
   if (task.state == TaskState::kAccepted || task.state == TaskState::kWaiting) {
     draft.Apply(task, TaskEvent::kFetch);
-  } else {
-    draft.Touch();
   }
   return {};
 }

@@ -156,6 +156,17 @@ void Draft::Touch(std::optional<seconds> asked) {
   }
 }
 
+void Draft::Renew() {
+  if (const auto allowed = Allowed(*s.open, s.device, s.open->state, std::nullopt)) {
+    s.open->deadline = now.steady + *allowed;
+  }
+}
+
+bool Draft::Reachable() const {
+  const Device& device = s.device;
+  return device.connection != 0 && (heard || device.reported_connection == device.connection);
+}
+
 void Draft::End(TaskEvent event, Reason reason, std::string detail) {
   if (!Apply(*s.open, event, reason, std::move(detail))) {
     return;
@@ -268,13 +279,14 @@ void Draft::Proceed() {
 
 bool Draft::SendOwed() {
   const Device& device = s.device;
-  const bool reachable =
-      device.connection != 0 && (heard || device.reported_connection == device.connection);
-  if (!s.open || !reachable || s.open->plan->held) {
+  if (!s.open || !Reachable() || s.open->plan->held) {
     return false;
   }
   Task& task = *s.open;
   if (task.state == TaskState::kOffered) {
+    if (s.owed_connection != device.connection) {
+      Renew();  // its time to answer starts anew
+    }
     messages.emplace_back(MakeOffer(task, device, now));
   } else if (IsInFlight(task.state) && !RunsTarget()) {
     Touch();
@@ -305,13 +317,34 @@ void Draft::Withdraw(std::string_view reason) {
   messages.emplace_back(Cancel{s.open->name, std::string(reason)});
 }
 
+void Draft::MissDevice() {
+  Task& task = *s.open;
+  if (task.reason == Reason::kOffline) {
+    End(TaskEvent::kFail, Reason::kDownloadTimeout);
+    return;
+  }
+  task.reason = Reason::kOffline;
+  task.deadline = now.steady + task.plan->timeouts.longest;
+}
+
+void Draft::Greet() {
+  if (!s.open || s.open->reason != Reason::kOffline) {
+    return;
+  }
+  s.open->reason = Reason::kNone;
+  if (s.open->state == TaskState::kRetrying) {
+    s.open->deadline = now.steady;  // its time had come
+  } else {
+    Renew();
+  }
+}
+
 void Draft::KeepInScope() {
   if (!s.open || (s.open->state != TaskState::kOffered && s.open->state != TaskState::kPostponed)) {
     return;
   }
   if (const std::optional<Verdict> verdict = OutOfScope(s, *s.open, now)) {
-    if (s.device.connection != 0 &&
-        (heard || s.device.reported_connection == s.device.connection)) {
+    if (Reachable()) {
       Withdraw(CancelText(verdict->reason));
     }
     Requeue(verdict->reason, verdict->value);

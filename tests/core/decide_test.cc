@@ -401,8 +401,10 @@ TEST(Confirm, WithoutConfirmationAManualPlanWaitsForConsent) {  // [N-19] [N-15]
 TEST(Confirm, ALateAcceptanceIsNotLost) {
   Site site = Offered();
   const std::string name = site.Of("spring").name;
-  site.Pass(seconds(86400));
-  site.Deadline();
+  for (int sent = 0; sent < 3; ++sent) {
+    site.Pass(seconds(86400));
+    site.Deadline();
+  }
   EXPECT_EQ(site.Of("spring").reason, Reason::kOfferUnanswered);
   site.Accept(name);
   EXPECT_EQ(site.State(), TaskState::kAccepted);
@@ -512,19 +514,117 @@ TEST(Deadline, AnyUplinkRestartsItAndEtaAndSleepExtendIt) {  // [N-26]
   EXPECT_EQ(*sleeper.Of("spring").deadline - sleeper.now.steady, seconds(20000));
 }
 
-TEST(Deadline, ADeviceThatIsAwayIsWaitedForUntilLongestAfterTheOffer) {  // [N-26]
-  Site site = Accepted();
-  site.Disconnect();
-  const Instant last = site.now.wall + seconds(604800);
-  while (site.now.wall < last - seconds(1)) {
-    site.Pass(std::min(seconds(3600),
-                       std::chrono::duration_cast<seconds>(last - seconds(1) - site.now.wall)));
-    site.Deadline();
-    ASSERT_EQ(site.State(), TaskState::kAccepted);
-  }
-  site.Pass(seconds(1));
+// Runs the deadline of the open task out, as the engine would.
+void RunOut(Site& site) {
+  site.Pass(std::chrono::ceil<seconds>(*site.Of("spring").deadline - site.now.steady));
   site.Deadline();
+}
+
+TEST(Deadline, ADeviceThatIsAwayIsWaitedForOnceForLongest) {  // [N-26]
+  Site site = Accepted();
+  site.plans[0]->retry = {3, seconds(0)};
+  site.Disconnect();
+  site.Pass(seconds(3600));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kOffline);
+  Site back = site;
+  back.now.wall += std::chrono::hours(10000);  // an outage: its deadlines have been shifted
+  back.Pass(seconds(604799));
+  back.Deadline();
+  EXPECT_EQ(back.State(), TaskState::kAccepted);
+  back.Connect();
+  back.Report({{"main", "1.0"}}, "b2");
+  EXPECT_TRUE(back.Got<Download>());
+  EXPECT_EQ(back.Of("spring").reason, Reason::kNone);
+  EXPECT_EQ(*back.Of("spring").deadline - back.now.steady, seconds(3600));
+  site.Pass(seconds(604800));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kFailed);
   EXPECT_EQ(site.Of("spring").reason, Reason::kDownloadTimeout);
+}
+
+TEST(Deadline, NoAttemptBeginsWhileTheDeviceIsAway) {  // [N-26]
+  Site site = Accepted();
+  site.plans[0]->retry = {1, seconds(600)};
+  const std::string name = site.Of("spring").name;
+  Site waits = site;
+  site.Tell(name, "main", PS::kFailed, {}, -2);
+  site.Disconnect();
+  RunOut(site);
+  EXPECT_EQ(site.State(), TaskState::kRetrying);
+  EXPECT_EQ(site.Of("spring").components[0].attempt, 1);
+  site.Connect();
+  RunOut(site);  // connected, and silent
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  site = waits;
+  site.Tell(name, "main", PS::kFailed, {}, -2);
+  site.Disconnect();
+  RunOut(site);
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b2");
+  ASSERT_TRUE(site.Got<Download>());
+  EXPECT_EQ(site.Got<Download>()->attempt, 2);
+  waits.Tell(name, "main", PS::kWaiting);
+  waits.Disconnect();
+  RunOut(waits);
+  EXPECT_EQ(waits.State(), TaskState::kAccepted);
+  EXPECT_EQ(waits.Of("spring").reason, Reason::kOffline);
+  EXPECT_EQ(*waits.Of("spring").deadline - waits.now.steady, seconds(604800));
+}
+
+TEST(Deadline, AnAcceptedDownloadIsSentOnceMoreBeforeItFails) {  // [N-16] [N-26]
+  Site site = Accepted();
+  RunOut(site);
+  ASSERT_TRUE(site.Got<Download>());
+  EXPECT_EQ(site.Got<Download>()->attempt, 1);
+  EXPECT_EQ(site.Got<Download>()->deadline_in, seconds(3600));
+  RunOut(site);
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kDownloadTimeout);
+}
+
+TEST(Deadline, AnOfferComesThreeTimesToADeviceThatIsThere) {  // [N-16]
+  Site site = Offered();
+  for (int again = 0; again < 2; ++again) {
+    RunOut(site);
+    ASSERT_TRUE(site.Got<Offer>());
+    EXPECT_EQ(site.Got<Offer>()->expires_in, seconds(86400));
+  }
+  RunOut(site);
+  EXPECT_FALSE(site.Got<Offer>());
+  EXPECT_EQ(site.Of("spring").reason, Reason::kOfferUnanswered);
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_TRUE(site.Got<Offer>());
+}
+
+TEST(Deadline, AnOfferThatIsSentAgainOnANewConnectionHasItsFullTime) {  // [N-16] [N-17]
+  Site site = Offered();
+  site.Disconnect();
+  site.Pass(seconds(80000));
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_EQ(site.Got<Offer>()->expires_in, seconds(86400));
+}
+
+TEST(Deadline, WhatTheBrokerCannotServeIsNoSilence) {  // [N-30] [N-26]
+  Site site = Accepted();
+  const std::string name = site.Of("spring").name;
+  const BlockRequest first{name, "main", 0, "r", 0, 4096, 8};
+  site.Send(first);
+  bool& ready = site.plans[0]->components[0].full->sets[0].ready;
+  ready = false;
+  site.Pass(seconds(3599));
+  site.Send(first);
+  EXPECT_EQ(site.Code(), 503);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(3600));
+  RunOut(site);
+  EXPECT_EQ(site.State(), TaskState::kDownloading);
+  ready = true;
+  site.Pass(seconds(1));
+  site.Send(BlockRequest{name, "main", 0, "r", 100000, 4096, 8});
+  EXPECT_EQ(site.Code(), 416);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(3600));
 }
 
 TEST(Deadline, WaitingRestsUntilRetryAfter) {  // [N-24]
