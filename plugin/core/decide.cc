@@ -190,7 +190,8 @@ Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now&
     }
   }
   const bool ok = answer.code == ReplyCode::kOk;
-  const std::optional<seconds> again = ok && is_report ? Again(draft) : std::nullopt;
+  const bool is_block = std::holds_alternative<BlockRequest>(uplink.body);
+  const std::optional<seconds> again = ok && !is_block ? Again(draft) : std::nullopt;
   Decision decision = draft.Finish();
   if (uplink.id || !ok) {
     Origin origin = OriginOf(uplink.body);
@@ -296,11 +297,11 @@ Decision DecideRetry(const Snapshot& snapshot, const Task& ended, std::string na
   draft.Log(ended, "retry", std::move(detail));
   draft.log.back().old_state = Name(ended.state);
   draft.log.back().new_state = Name(TaskState::kQueued);
-  Task again = MakeTask(ended.plan, std::move(name), now.wall);
-  again.id = ended.id;
-  again.listed_white = ended.listed_white;
-  again.listed_black = ended.listed_black;
-  draft.s.queued.push_back(std::move(again));
+  Task anew = MakeTask(ended.plan, std::move(name), now.wall);
+  anew.id = ended.id;
+  anew.listed_white = ended.listed_white;
+  anew.listed_black = ended.listed_black;
+  draft.Enqueue(std::move(anew));
   draft.Next();
   return draft.Finish();
 }

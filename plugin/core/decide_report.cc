@@ -16,12 +16,19 @@ bool Contains(const std::vector<std::string>& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-// Takes over the device's values; members that are absent leave what was known.
-void UpdateDevice(Device& device, const VersionReport& report, Instant now) {
+// Takes over the device's values; members that are absent leave what was known, but for what the
+// first report of a connection settles: `maxBytes` and `sleep`.
+void UpdateDevice(Device& device, const VersionReport& report, bool first, Instant now) {
   if (device.id == 0) {
     device.registered = now;
   }
-  device.reported = now;
+  if (report.battery || report.signal || report.free_bytes) {
+    device.reported = now;
+  }
+  if (first) {
+    device.max_bytes = kMaxBytes;
+    device.sleep = seconds(0);
+  }
   device.reported_connection = device.connection;
   const auto take = [](auto& known, const auto& told) {
     if (told) {
@@ -87,16 +94,11 @@ std::set<std::string> UpdateInstalled(Draft& draft, const VersionReport& report,
 
 // Plans in force that the device belongs to now, as a version differs.
 void AddProspects(Draft& draft) {
-  std::vector<Task>& queued = draft.s.queued;
   for (const Task& prospect : draft.s.prospects) {
     if (!Matches(*prospect.plan, draft.s.device, prospect.listed_white, prospect.listed_black)) {
       continue;
     }
-    const auto comes_first = [](const Task& one, const Task& other) {
-      return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
-                                                        : one.plan->order < other.plan->order;
-    };
-    queued.insert(std::upper_bound(queued.begin(), queued.end(), prospect, comes_first), prospect);
+    draft.Enqueue(prospect);
     draft.Log(prospect, "plan", "the device matches");
     draft.log.back().new_state = Name(TaskState::kQueued);
   }
@@ -259,14 +261,14 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
   const bool first = old.reported_connection != device.connection;
   const bool new_boot = report.boot_id && *report.boot_id != old.boot_id;
   const bool arrived = first || new_boot;
-  UpdateDevice(device, report, draft.now.wall);
+  UpdateDevice(device, report, first, draft.now.wall);
   if (old.id == 0) {
     LogEntry entry;
     entry.event = "register";
     draft.log.push_back(std::move(entry));
   }
   const std::set<std::string> changed = UpdateInstalled(draft, report, report.full.value_or(first));
-  if (device.max_bytes != old.max_bytes) {
+  if (first || device.max_bytes != old.max_bytes) {  // [N-18]: one try
     for (Task& task : draft.s.queued) {
       if (task.reason == Reason::kTooLarge) {
         task.reason = Reason::kNone;
@@ -294,7 +296,7 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
   }
   if (draft.s.open && draft.messages.empty()) {
     const bool asks = report.request && draft.s.open->state == TaskState::kOffered;
-    const bool owed = new_boot || (first && draft.s.owed_connection != device.connection);
+    const bool owed = new_boot || draft.s.owed_connection != device.connection;
     if (asks || owed) {
       draft.SendOwed();
     }

@@ -138,6 +138,15 @@ void Draft::Log(const Task& task, std::string_view event, std::string detail) {
   log.push_back(std::move(entry));
 }
 
+void Draft::Enqueue(Task task) {
+  const auto comes_first = [](const Task& one, const Task& other) {
+    return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
+                                                      : one.plan->order < other.plan->order;
+  };
+  const auto place = std::upper_bound(s.queued.begin(), s.queued.end(), task, comes_first);
+  s.queued.insert(place, std::move(task));
+}
+
 TaskComponent* Draft::Current() {
   for (TaskComponent& component : s.open->components) {
     if (component.state == ComponentState::kCurrent) {
@@ -184,12 +193,7 @@ void Draft::Requeue(Reason reason, std::string detail) {
   if (TaskComponent* current = Current()) {
     current->state = ComponentState::kPending;
   }
-  const auto comes_first = [](const Task& one, const Task& other) {
-    return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
-                                                      : one.plan->order < other.plan->order;
-  };
-  s.queued.insert(std::upper_bound(s.queued.begin(), s.queued.end(), *s.open, comes_first),
-                  *s.open);
+  Enqueue(std::move(*s.open));
   s.open.reset();
   s.download_connection = s.owed_connection = 0;
 }
@@ -279,20 +283,27 @@ void Draft::Proceed() {
 
 bool Draft::SendOwed() {
   const Device& device = s.device;
-  if (!s.open || !Reachable() || s.open->plan->held) {
+  if (!s.open || !Reachable()) {
     return false;
   }
   Task& task = *s.open;
+  const bool fetches = IsInFlight(task.state) && !RunsTarget();
+  if (task.plan->held) {
+    if (fetches || task.state == TaskState::kOffered) {
+      NextAt(now.steady + kHeld);
+    }
+    return false;
+  }
   if (task.state == TaskState::kOffered) {
     if (s.owed_connection != device.connection) {
       Renew();  // its time to answer starts anew
     }
     messages.emplace_back(MakeOffer(task, device, now));
-  } else if (IsInFlight(task.state) && !RunsTarget()) {
+  } else if (fetches) {
     Touch();
     std::optional<Download> download = MakeDownload(task, s.product, now);
     if (!download) {
-      NextAt(now.steady + seconds(10));
+      NextAt(now.steady + kHashing);
       return false;
     }
     messages.emplace_back(std::move(*download));

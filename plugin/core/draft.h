@@ -12,6 +12,10 @@
 
 namespace ota::core {
 
+// When to ask again [N-13]: for files that are being hashed, and for a plan that people hold.
+inline constexpr seconds kHashing{10};
+inline constexpr seconds kHeld{3600};
+
 struct Draft {
   // `heard`: the device itself is the cause, so it is there and listens.
   Draft(const Snapshot& snapshot, const Now& time, bool heard_of)
@@ -33,6 +37,8 @@ struct Draft {
              std::optional<seconds> asked = {});
 
   void Log(const Task& task, std::string_view event, std::string detail);
+
+  void Enqueue(Task task);  // where its plan's priority and order say
 
   // The rest is about s.open, which must be there, except in Next.
   TaskComponent* Current();

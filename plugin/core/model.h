@@ -55,8 +55,9 @@ struct VersionReport {
   std::optional<int> signal;       // dBm
   std::optional<std::int64_t> free_bytes;
   std::optional<std::string> lang;
-  std::optional<int> max_bytes;  // longest payload that the device takes
-  std::optional<seconds> sleep;  // when the device will call next
+  std::optional<int> max_bytes;  // longest payload that the device takes; kMaxBytes if absent from
+                                 // the first report of a connection
+  std::optional<seconds> sleep;  // when the device will call next; as max_bytes, 0
   std::optional<bool> full;      // absent: true in the first report of a connection, else false
 };
 
@@ -215,6 +216,8 @@ struct Installed {
   auto operator<=>(const Installed&) const = default;
 };
 
+inline constexpr int kMaxBytes = 2048;  // of a message, unless the device says otherwise
+
 // What is known of one device. `connection` is 0 while the device is away; generations are never
 // stored.
 struct Device {
@@ -227,11 +230,11 @@ struct Device {
   std::optional<int> signal;
   std::optional<std::int64_t> free_bytes;
   std::string lang;
-  int max_bytes = 2048;
+  int max_bytes = kMaxBytes;
   seconds sleep{0};
   Instant registered{};
   Instant seen{};
-  Instant reported{};  // the last version report: the age of battery, signal, free bytes
+  Instant reported{};  // the last report with battery, signal or free bytes: their age
   std::vector<Installed> installed;  // sorted by component
 
   std::uint64_t connection = 0;           // generation of the live connection; 0: away. Not stored.

@@ -464,6 +464,87 @@ TEST(Progress, RetriesAreNewAttemptsAndEarlierOnesAreLoggedOnly) {  // [N-21] [N
   EXPECT_EQ(site.State(), TaskState::kFailed);
 }
 
+TEST(Progress, ARollBackThatIsToldTwiceIsOne) {  // [N-7] [N-14]
+  Site site = Accepted();
+  site.plans[0]->retry = {1, seconds(0)};
+  const std::string name = site.Of("spring").name;
+  site.Tell(name, "main", PS::kRebooting);
+  Site told = site;
+  site.Report({{"main", "1.0"}}, "b2");
+  EXPECT_EQ(site.Of("spring").components[0].attempt, 2);
+  site.Tell(name, "main", PS::kRolledBack);
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  VersionReport trial = Site::Versions({{"main", "2.0"}}, "b2");
+  trial.trial = {"main"};
+  told.Send(trial);
+  told.Tell(name, "main", PS::kRolledBack);
+  ASSERT_TRUE(told.Got<Download>());
+  EXPECT_EQ(told.Got<Download>()->attempt, 2);
+  told.Report({{"main", "1.0"}}, "b3");
+  EXPECT_EQ(told.State(), TaskState::kAccepted);
+}
+
+TEST(Progress, RepliesSayWhenToCallAgain) {  // [N-13]
+  Site site = Accepted();
+  site.plans[0]->retry = {1, seconds(600)};
+  const std::string name = site.Of("spring").name;
+  site.Tell(name, "main", PS::kDownloading);
+  EXPECT_FALSE(site.Got<Reply>()->again);
+  site.Tell(name, "main", PS::kFailed, {}, -2);
+  EXPECT_EQ(site.Got<Reply>()->again, seconds(600));
+  Site later = Offered();
+  later.Decline(name, seconds(700));
+  EXPECT_EQ(later.Got<Reply>()->again, seconds(700));
+  Site unready = Offered();
+  unready.plans[0]->components[0].full->sets[0].ready = false;
+  unready.Accept(name);
+  EXPECT_EQ(unready.Got<Reply>()->again, seconds(10));
+  unready.plans[0]->components[0].full->sets[0].ready = true;
+  unready.Pass(seconds(10));
+  unready.Report({{"main", "1.0"}}, "b1");
+  EXPECT_TRUE(unready.Got<Download>());
+  Site held = Offered();
+  held.plans[0]->held = true;
+  held.Accept(name);
+  EXPECT_EQ(held.Got<Reply>()->again, seconds(3600));
+}
+
+TEST(Confirm, ALateAnswerToAnOfferThatWasWithdrawnLearnsThatItIsOver) {  // [N-19] [N-31]
+  Site site = Offered();
+  const std::string name = site.Of("spring").name;
+  site.Disconnect();
+  site.black["spring"] = true;
+  site.Next();
+  EXPECT_EQ(site.State(), TaskState::kQueued);
+  EXPECT_TRUE(site.last.messages.empty());
+  site.Connect();
+  Site silent = site;
+  silent.Accept(name);
+  EXPECT_EQ(silent.Code(), 410);
+  site.Report({{"main", "1.0"}}, "b2", name);  // [N-12]
+  EXPECT_EQ(site.Count<Cancel>(), 1);
+}
+
+TEST(Report, WhatTheFirstReportOfAConnectionDoesNotSayIsTheDefault) {  // [N-18] [N-26]
+  Site site = Offered();
+  VersionReport report = Site::Versions({{"main", "1.0"}}, "b1");
+  report.max_bytes = 4096;
+  report.sleep = seconds(60);
+  report.battery = 50;
+  site.Send(report);
+  const Instant told = site.device.reported;
+  site.Pass(seconds(5));
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_EQ(site.device.max_bytes, 4096);
+  EXPECT_EQ(site.device.sleep, seconds(60));
+  site.Connect();
+  site.Report({{"main", "1.0"}}, "b1");
+  EXPECT_EQ(site.device.max_bytes, 2048);
+  EXPECT_EQ(site.device.sleep, seconds(0));
+  EXPECT_EQ(site.device.battery, 50);
+  EXPECT_EQ(site.device.reported, told) << "an old value must not look fresh";
+}
+
 TEST(Progress, ErrorsNameWhatIsWrong) {
   Site site = Offered();
   const std::string name = site.Of("spring").name;
@@ -736,9 +817,16 @@ TEST(Unsendable, WaitsWithBothNumbersUntilTheDeviceTakesMore) {  // [N-18]
   site.Apply(DecideUnsendable(site.Load(), name, 3000, 2048, site.now));
   EXPECT_EQ(site.Of("spring").reason, Reason::kTooLarge);
   EXPECT_EQ(site.Of("spring").detail, "3000 bytes / 2048 bytes");
-  site.Connect();
   site.Report({{"main", "1.0"}}, "b1");
   EXPECT_EQ(site.State(), TaskState::kQueued);
+  Site shorter = site;  // the addresses may have become shorter: one try for each connection
+  shorter.Disconnect();
+  shorter.Connect();
+  shorter.Report({{"main", "1.0"}}, "b1");
+  EXPECT_TRUE(shorter.Got<Offer>());
+  shorter.Apply(DecideUnsendable(shorter.Load(), name, 3000, 2048, shorter.now));
+  shorter.Report({{"main", "1.0"}}, "b2");
+  EXPECT_EQ(shorter.State(), TaskState::kQueued);
   VersionReport report = Site::Versions({{"main", "1.0"}}, "b1");
   report.max_bytes = 4096;
   site.Send(report);
