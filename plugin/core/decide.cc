@@ -85,8 +85,7 @@ void Expire(Draft& draft) {
   Task& task = *draft.s.open;
   const Timeouts& timeouts = task.plan->timeouts;
   const FileSet* files = CurrentFiles(task);
-  const bool fetches =
-      task.state == TaskState::kAccepted || task.state == TaskState::kDownloading;
+  const bool fetches = task.state == TaskState::kAccepted || task.state == TaskState::kDownloading;
   if (task.plan->held || (fetches && (files == nullptr || !files->ready))) {
     // The device has nothing to act on, so its silence means nothing.
     task.deadline = draft.now.steady + timeouts.download;

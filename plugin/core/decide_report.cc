@@ -200,24 +200,30 @@ void JudgeOpen(Draft& draft, const VersionReport& report, const std::set<std::st
   }
 }
 
-// Tasks that had failed and whose targets the device reports now [N-27]; those that people or the
-// device had ended stay as they are.
+// The device reported a failure of the download, perhaps one that it calls a refusal.
+bool HasFailed(const Task& task) {
+  return task.state == TaskState::kFailed ||
+         (task.state == TaskState::kRefused && task.code == kRefusedCode);
+}
+
+// Tasks that had failed and whose targets the device reports now [N-27]; those that people or a
+// refused offer had ended stay as they are.
 void CompleteLate(Draft& draft, bool changed) {
   std::vector<Task>& failed = draft.s.failed;
   const std::optional<Task>& named = draft.s.named;
-  if (named && named->state == TaskState::kFailed &&
+  if (named && HasFailed(*named) &&
       std::none_of(failed.begin(), failed.end(),
                    [&](const Task& one) { return one.name == named->name; })) {
     failed.push_back(*named);
   }
   for (Task& task : failed) {
-    if (task.state == TaskState::kFailed && AtTargets(draft.s.device, task)) {
+    if (HasFailed(task) && AtTargets(draft.s.device, task)) {
       const std::string detail = "late, after " + std::string(Name(task.reason));
       draft.Apply(task, TaskEvent::kSucceed, Reason::kAtTarget, detail);
       task.ended = draft.now.wall;
     }
   }
-  if (changed && named && IsEnded(named->state) && named->state != TaskState::kFailed &&
+  if (changed && named && IsEnded(named->state) && !HasFailed(*named) &&
       named->state != TaskState::kSucceeded && AtTargets(draft.s.device, *named)) {
     draft.Log(*named, "late", "the device has reached the targets all the same");
   }

@@ -68,8 +68,7 @@ Reason ReasonOf(int code) {
 void ReturnToSource(Draft& draft) {
   const TaskComponent& current = *draft.Current();
   for (Installed& one : draft.s.device.installed) {
-    if (one.component == current.name && one.version == current.target &&
-        !current.source.empty()) {
+    if (one.component == current.name && one.version == current.target && !current.source.empty()) {
       one = {one.component, current.source, false, draft.now.wall};
     }
   }
@@ -78,7 +77,7 @@ void ReturnToSource(Draft& draft) {
 void OnFailure(Draft& draft, const Progress& progress) {
   const bool rolled_back = progress.state == ProgressState::kRolledBack;
   const int code = progress.code.value_or(rolled_back ? 0 : -1);
-  if (code == -5 && !rolled_back) {
+  if (code == kRefusedCode && !rolled_back) {
     draft.s.open->code = code;
     draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, progress.message);
     return;
@@ -219,6 +218,19 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
     OnFailure(draft, progress);
     return {};
   }
+  const bool waits = progress.state == ProgressState::kWaiting;
+  const std::optional<seconds> asked = waits ? progress.retry_after : progress.eta;
+  if (draft.RunsTarget() && progress.state != ProgressState::kRebooting) {
+    draft.Touch(asked);  // late: the installation is over
+    return {};
+  }
+  // Also what a download server makes of a request: a sign of life that says no more.
+  const bool bare = progress.state == ProgressState::kDownloading && !progress.percent &&
+                    !progress.attempt && progress.message.empty();
+  if (bare && task.state == TaskState::kDownloading) {
+    draft.Touch(asked);
+    return {};
+  }
   const std::size_t logged = draft.log.size();
   const bool news = current.progress != progress.state;
   current.progress = progress.state;
@@ -232,9 +244,8 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
     current.boot_id = draft.s.device.boot_id;
     draft.s.download_connection = draft.s.device.connection;
   }
-  const bool waits = progress.state == ProgressState::kWaiting;
   draft.Apply(task, EventOf(progress.state), waits ? Reason::kNotYet : Reason::kNone,
-              progress.message, waits ? progress.retry_after : progress.eta);
+              progress.message, asked);
   if (news && draft.log.size() == logged) {
     draft.Log(task, "progress", std::string(Name(progress.state)));
   }

@@ -23,8 +23,7 @@ const TaskComponent* CurrentOf(const Task& task) {
 // The current component runs its target: on trial, before its reboot, or not judged yet.
 bool Runs(const Task& task, const Device& device) {
   const TaskComponent* current = CurrentOf(task);
-  const Installed* installed =
-      current == nullptr ? nullptr : FindInstalled(device, current->name);
+  const Installed* installed = current == nullptr ? nullptr : FindInstalled(device, current->name);
   return installed != nullptr && installed->version == current->target;
 }
 

@@ -355,8 +355,9 @@ struct Snapshot {
   // MakeTask gives it. A version report that matches such a plan makes the task real. Loaded only
   // when a version differs.
   std::vector<Task> prospects;
-  // Failed tasks, of any plan: a report of their targets is success after all [N-27]. Loaded for the
-  // first report of a connection, for a new boot id, and when a version or a trial differs.
+  // Failed tasks, and refused ones with a code, of any plan: a report of their targets is success
+  // after all [N-27]. Loaded for the first report of a connection, for a new boot id, and when a
+  // version or a trial differs.
   std::vector<Task> failed;
   // Kept by the engine in memory, per open task: the connection that TaskComponent::boot_id is of
   // (0: unknown, which counts as another one), and the one in which the owed message was last sent.

@@ -109,7 +109,7 @@ std::optional<TaskState> Step(TaskState state, TaskEvent event) {
     case E::kFail:
       return When(in_flight || state == S::kRetrying, S::kFailed);
     case E::kSucceed:
-      return When(!IsEnded(state) || state == S::kFailed, S::kSucceeded);
+      return When(!IsEnded(state) || state == S::kFailed || state == S::kRefused, S::kSucceeded);
     case E::kCancel:
       return When(!IsEnded(state), S::kCanceled);
   }

@@ -205,6 +205,18 @@ TEST(Report, ATargetKeptAfterAFailureIsSuccess) {  // [N-27] [N-14]
   EXPECT_EQ(site.State(), TaskState::kSucceeded);
 }
 
+TEST(Report, TheTargetIsSuccessAfterAFailureThatWasARefusal) {  // [N-27] [N-24]
+  Site site = Accepted();
+  Site declined = Offered();
+  site.Tell(site.Of("spring").name, "main", PS::kFailed, {}, -5);
+  EXPECT_EQ(site.State(), TaskState::kRefused);
+  site.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kSucceeded);
+  declined.Decline(declined.Of("spring").name);  // no failure: nothing was downloaded
+  declined.Report({{"main", "2.0"}}, "b2");
+  EXPECT_EQ(declined.State(), TaskState::kRefused);
+}
+
 TEST(Deadline, ATrialIsWaitedForAsLongAsPossibleAndFailsForWhatItIs) {  // [N-14] [N-26]
   Site site = Accepted();
   site.plans[0]->retry = {3, seconds(0)};
@@ -543,6 +555,57 @@ TEST(Report, WhatTheFirstReportOfAConnectionDoesNotSayIsTheDefault) {  // [N-18]
   EXPECT_EQ(site.device.sleep, seconds(0));
   EXPECT_EQ(site.device.battery, 50);
   EXPECT_EQ(site.device.reported, told) << "an old value must not look fresh";
+}
+
+TEST(Progress, ATrialIsNotTurnedBackByALateReport) {  // [N-24] [N-14]
+  Site site = Accepted();
+  VersionReport trial = Site::Versions({{"main", "2.0"}}, "b2");
+  trial.trial = {"main"};
+  site.Send(trial);
+  for (const PS late : {PS::kDownloading, PS::kVerifying, PS::kWaiting, PS::kInstalling}) {
+    site.Tell(site.Of("spring").name, "main", late, 1);
+    EXPECT_EQ(site.State(), TaskState::kRebooting);
+    EXPECT_EQ(site.Code(), 200);
+  }
+}
+
+TEST(Progress, ASignOfTheDownloadServerSetsNothingBack) {  // [N-24] [N-26]
+  Site site = Accepted();
+  Progress progress;
+  progress.task = site.Of("spring").name;
+  progress.component = "main";
+  const Progress sign = progress;
+  site.Send(sign);
+  EXPECT_EQ(site.State(), TaskState::kDownloading);
+  progress.state = PS::kVerifying;
+  progress.percent = 40;
+  site.Send(progress);
+  site.Pass(seconds(100));
+  site.Send(sign);
+  const TaskComponent& current = site.Of("spring").components[0];
+  EXPECT_EQ(current.progress, PS::kVerifying);
+  EXPECT_EQ(current.percent, 40);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(3600));
+}
+
+TEST(Retry, TakesItsPlaceByPriority) {
+  Site site({ActivePlan("low", {FullComponent("mcu", "5")}),
+             ActivePlan("spring", {FullComponent("main", "2.0")})});
+  site.plans[1]->priority = 1;
+  site.Report({{"main", "1.0"}, {"mcu", "4"}}, "b1");
+  site.CancelTask(site.Of("spring").name);
+  site.Decline(site.Of("low").name, seconds(600));  // postponed: back to the queue with request
+  VersionReport report = Site::Versions({{"main", "1.0"}, {"mcu", "4"}}, "b1");
+  site.plans[0]->held = true;
+  report.request = true;
+  site.Send(report);
+  EXPECT_EQ(site.State("low"), TaskState::kQueued);
+  site.plans[0]->held = false;
+  const Task ended = site.Of("spring");
+  site.tasks.erase(ended.name);
+  site.Apply(DecideRetry(site.Load(), ended, "task-again", "", site.now));
+  EXPECT_EQ(site.State("spring"), TaskState::kOffered);
+  EXPECT_EQ(site.State("low"), TaskState::kQueued);
 }
 
 TEST(Progress, ErrorsNameWhatIsWrong) {

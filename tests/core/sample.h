@@ -82,8 +82,8 @@ struct Site {
 
   // What the engine asks before it loads failed tasks and prospects.
   bool Differs(const VersionReport& report, bool with_trial) const {
-    const bool known = std::all_of(
-        report.components.begin(), report.components.end(), [&](const auto& component) {
+    const bool known =
+        std::all_of(report.components.begin(), report.components.end(), [&](const auto& component) {
           const bool trial = std::find(report.trial.begin(), report.trial.end(), component.first) !=
                              report.trial.end();
           return std::any_of(
@@ -96,9 +96,9 @@ struct Site {
   }
 
   Snapshot Load(const std::string& task = {}, const VersionReport* report = nullptr) {
-    const bool arrives = report != nullptr &&
-                         (device.reported_connection != device.connection ||
-                          (report->boot_id && *report->boot_id != device.boot_id));
+    const bool arrives =
+        report != nullptr && (device.reported_connection != device.connection ||
+                              (report->boot_id && *report->boot_id != device.boot_id));
     const bool failed = report != nullptr && (arrives || Differs(*report, true));
     const bool prospects = report != nullptr && Differs(*report, false);
     Snapshot s;
@@ -118,7 +118,8 @@ struct Site {
         if (stored.owes_cancel) {
           s.cancels.push_back(stored);
         }
-        if (failed && stored.state == TaskState::kFailed) {
+        if (failed && (stored.state == TaskState::kFailed ||
+                       (stored.state == TaskState::kRefused && stored.code != 0))) {
           s.failed.push_back(stored);
         }
       }
@@ -168,8 +169,10 @@ struct Site {
     const TaskState old = found == tasks.end() ? TaskState::kQueued : found->second.state;
     row.id = found == tasks.end() ? static_cast<std::int64_t>(tasks.size()) + 1 : found->second.id;
     EXPECT_TRUE(!IsEnded(old) || row.state == old ||
-                (old == TaskState::kFailed && row.state == TaskState::kSucceeded))
+                ((old == TaskState::kFailed || found->second.code == -5) &&
+                 row.state == TaskState::kSucceeded))
         << "an ended task was opened again";
+    EXPECT_TRUE(row.state != TaskState::kSucceeded || row.code == 0) << "a success with a code";
     EXPECT_TRUE(!IsOpen(row.state) || row.deadline) << Name(row.state) << " without a deadline";
     EXPECT_TRUE(!IsEnded(row.state) || !row.deadline) << "an ended task with a deadline";
     EXPECT_TRUE(!IsEnded(row.state) || row.ended != Instant{}) << "an end without a time";
