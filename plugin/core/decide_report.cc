@@ -162,7 +162,7 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
     return;  // the attempt has failed already
   }
   const Installed* was = FindInstalled(draft.before.device, current.name);
-  const bool left_target = was != nullptr && was->version == current.target && current.installing;
+  const bool left_target = was != nullptr && was->version == current.target;
   // A component that was on trial when its turn came has no source.
   if (reported->second != current.source && !(left_target && current.source.empty())) {
     draft.FailAttempt(Reason::kForeignVersion, 0, current.name + " " + reported->second);

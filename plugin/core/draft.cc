@@ -206,7 +206,7 @@ void Draft::FailAttempt(Reason reason, int code, std::string detail) {
   }
   ++task.retries;
   Apply(task, TaskEvent::kRetry, reason, std::move(detail));
-  if (task.plan->retry.interval <= seconds(0)) {
+  if (task.plan->retry.interval <= seconds(0) && Reachable()) {
     Proceed();
   }
 }
@@ -244,7 +244,6 @@ void Draft::Proceed() {
     // On trial, or before its reboot. A trial that this task did not begin has rebooted already.
     if (current != next) {
       next->state = ComponentState::kCurrent;
-      next->boot_id.clear();
       s.download_connection = s.owed_connection = 0;
     }
     AwaitProof();

@@ -258,6 +258,20 @@ TEST(Report, ARebootIsMeasuredFromTheLastSightOfTheOldVersion) {  // [N-14] [N-1
   EXPECT_EQ(site.Of("spring").reason, Reason::kRolledBack);
 }
 
+TEST(Report, TheBootInWhichInstallingBeganIsNoRollBack) {  // [N-14]
+  Site site = Accepted();
+  site.Disconnect();
+  site.Connect();
+  VersionReport partial = Site::Versions({{"mcu", "5"}}, "b2");
+  partial.full = false;
+  site.Send(partial);
+  site.Tell(site.Of("spring").name, "main", PS::kInstalling);
+  site.Report({{"main", "1.0"}}, "b2");
+  EXPECT_EQ(site.State(), TaskState::kInstalling);
+  site.Report({{"main", "1.0"}}, "b3");
+  EXPECT_EQ(site.Of("spring").reason, Reason::kRolledBack);
+}
+
 TEST(Report, WithoutBootIdsTheConnectionTellsAReboot) {  // [N-15]
   Site site({ActivePlan("spring", {FullComponent("main", "2.0")})});
   site.Report({{"main", "1.0"}, {"mcu", "5"}});
@@ -709,6 +723,15 @@ TEST(Deadline, NoAttemptBeginsWhileTheDeviceIsAway) {  // [N-26]
   site.Report({{"main", "1.0"}}, "b2");
   ASSERT_TRUE(site.Got<Download>());
   EXPECT_EQ(site.Got<Download>()->attempt, 2);
+  site = waits;
+  site.plans[0]->retry = {2, seconds(0)};
+  site.Tell(name, "main", PS::kInstalling);
+  site.Disconnect();
+  RunOut(site);
+  EXPECT_EQ(site.State(), TaskState::kRetrying);
+  RunOut(site);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kOffline);
+  EXPECT_EQ(site.Of("spring").components[0].attempt, 1);
   waits.Tell(name, "main", PS::kWaiting);
   waits.Disconnect();
   RunOut(waits);
