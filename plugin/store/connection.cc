@@ -1,6 +1,7 @@
 // The connection of the store: see connection.h.
 #include "store/connection.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ int OnBusy(void* context, int round) {
   if (round == 0) {
     impl.waited = core::Duration(0);
   }
-  if (!impl.waits || (impl.options.wait && !impl.options.wait(impl.waited))) {
+  if (impl.options.wait && !impl.options.wait(impl.waited)) {
     return 0;
   }
   const auto index = std::min<std::size_t>(static_cast<std::size_t>(round), kPauses.size() - 1);
@@ -27,6 +28,12 @@ int OnBusy(void* context, int round) {
   ::usleep(static_cast<useconds_t>(pause.count() * 1000));
   impl.waited += pause;
   return 1;
+}
+
+// SQLite calls this after each commit of ours, in place of its own automatic checkpoint.
+int OnCommit(void* context, sqlite3*, const char*, int pages) {
+  static_cast<Store::Impl*>(context)->log_pages = pages;
+  return SQLITE_OK;
 }
 
 }  // namespace
@@ -86,11 +93,20 @@ Descriptor::~Descriptor() {
   }
 }
 
+FileId FileId::Of(const std::filesystem::path& path) {
+  struct stat facts = {};
+  if (::stat(path.c_str(), &facts) != 0) {
+    return {};
+  }
+  return {std::uint64_t{facts.st_dev}, std::uint64_t{facts.st_ino}};
+}
+
 Store::Impl::Impl(const std::filesystem::path& file, Options given)
     : path(file), options(std::move(given)), database(file.string(), SQLite::OPEN_READWRITE) {
   sqlite3* handle = database.getHandle();
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_handler(handle, OnBusy, this);
+  sqlite3_wal_hook(handle, OnCommit, this);
 }
 
 Query Store::Impl::Ask(const char* text) {
@@ -112,6 +128,20 @@ Status Store::Impl::InTransaction() const {
                           "': SQLite has rolled the transaction back after an earlier error");
   }
   return {};
+}
+
+bool Store::Impl::Checkpoint() {
+  int pages = -1;
+  int moved = -1;
+  const int code = sqlite3_wal_checkpoint_v2(database.getHandle(), "main",
+                                             SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
+  if (code != SQLITE_OK || pages < 0 || moved != pages) {
+    return false;  // the log keeps all; a later commit tries again
+  }
+  log_pages = 0;
+  main_no = commit_no;
+  WriteMarker();
+  return true;
 }
 
 void Store::Impl::Write() {

@@ -41,6 +41,15 @@ class Descriptor {
   int fd_;
 };
 
+// Which file stood at a path; the same is another file when it was replaced.
+struct FileId {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;  // 0: none
+
+  static FileId Of(const std::filesystem::path& path);
+  bool operator==(const FileId&) const = default;
+};
+
 // One run of a prepared statement. It is reset at the end: a statement left open would keep its
 // read transaction open, and the write-ahead log growing.
 class Query {
@@ -118,13 +127,17 @@ struct Store::Impl {
   SQLite::Database database;
   std::unordered_map<const char*, SQLite::Statement> statements;  // by the address in statements.h
   Descriptor marker;
-  std::uint64_t device = 0;  // of the file, as stat() gave it at the opening
-  std::uint64_t inode = 0;
+  FileId main;                 // of the database and of what lies beside it, at the opening
+  FileId log_file;             // PATH-wal; it and the next stay as long as we have them open
+  FileId index_file;           // PATH-shm
+  bool log_set_aside = false;  // at the opening: it was another file's
+  bool opened = false;         // Open() has succeeded
   std::string database_id;
   std::int64_t commit_no = 0;
-  bool open = false;   // a transaction of Begin()
-  bool wrote = false;  // ... that has written
-  bool waits = true;   // false: locks of others end a statement at once
+  std::int64_t main_no = -1;  // commit_no in the main file alone; -1: not known
+  int log_pages = 0;          // in the write-ahead log, since the last whole checkpoint
+  bool open = false;          // a transaction of Begin()
+  bool wrote = false;         // ... that has written
   core::Duration waited{0};
 
   // The prepared statement of one of statements.h.
@@ -152,7 +165,11 @@ struct Store::Impl {
     return Run(std::forward<Body>(body));
   }
   Status InTransaction() const;
+  // The marker says what a power cut leaves at least: without `durable` that is the main file.
   void WriteMarker();
+  // Moves the write-ahead log into the main file as far as no reader is in the way, without
+  // waiting; false: not all of it. After a whole one the marker knows what the main file contains.
+  bool Checkpoint();
 };
 
 }  // namespace ota::store

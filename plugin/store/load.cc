@@ -13,11 +13,13 @@ namespace {
 // What a plan without a row in plan_state has: after all others, since nothing is offered yet.
 constexpr std::int64_t kNoOrder = std::numeric_limits<std::int64_t>::max();
 
-// A stored name that is none of the enumeration's.
-tl::unexpected<core::Error> Unknown(std::string_view what, const std::string& value) {
-  return core::Fail(core::ErrorCode::kCorruption, "the database holds an unknown " +
-                                                      std::string(what) + ": '" + value +
-                                                      "'; put back a backup (otactl restore)");
+// A stored name that is none of the enumeration's: of one row, so the others go on.
+tl::unexpected<core::Error> Unknown(const std::string& row, std::string_view column,
+                                    const std::string& value) {
+  return core::Fail(core::ErrorCode::kConflict,
+                    row + ": its " + std::string(column) + " '" + value +
+                        "' is none that this program knows; correct the row with the broker "
+                        "stopped, or install the newer program");
 }
 
 std::string_view FileName(std::string_view path) {
@@ -70,7 +72,7 @@ core::Result<std::optional<core::Package>> LoadPackage(Store::Impl& impl,
     }
     const std::optional<core::PackageKind> kind = core::PackageKindFrom(row.Text(1));
     if (!kind) {
-      return Unknown("package kind", row.Text(1));
+      return Unknown("package '" + product + "/" + name + "'", "kind", row.Text(1));
     }
     package.name = name;
     package.component = row.Text(0);
@@ -118,7 +120,8 @@ Status LoadPlanRows(Store::Impl& impl, core::Plan& plan) {
       component.name = rows.Text(0);
       const std::optional<core::ComponentType> type = core::ComponentTypeFrom(rows.Text(1));
       if (!type) {
-        return Unknown("component type", rows.Text(1));
+        return Unknown("component '" + plan.product + "/" + component.name + "'", "type",
+                       rows.Text(1));
       }
       component.type = *type;
       component.boot = rows.Flag(2);
@@ -149,8 +152,15 @@ core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query
   const std::optional<core::Wanted> wanted = core::WantedFrom(row.Text(2));
   const std::optional<core::Scope> scope = core::ScopeFrom(row.Text(3));
   const std::optional<core::Mode> mode = core::ModeFrom(row.Text(4));
-  if (!wanted || !scope || !mode) {
-    return Unknown("value of wanted, scope or mode in plan", plan.name);
+  const std::string named = "plan '" + plan.name + "'";
+  if (!wanted) {
+    return Unknown(named, "wanted", row.Text(2));
+  }
+  if (!scope) {
+    return Unknown(named, "scope", row.Text(3));
+  }
+  if (!mode) {
+    return Unknown(named, "mode", row.Text(4));
   }
   plan.wanted = *wanted;
   plan.scope = *scope;
@@ -166,7 +176,7 @@ core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query
   if (!row.Null(17)) {
     const std::optional<PlanPhase> phase = PlanPhaseFrom(row.Text(17));
     if (!phase) {
-      return Unknown("plan state", row.Text(17));
+      return Unknown(named, "state", row.Text(17));
     }
     state = PlanState{plan.name,    *phase,      row.Text(18), row.Int(19),
                       row.Time(20), row.Int(21), row.Flag(22), row.MaybeTime(23)};
@@ -205,7 +215,8 @@ Status LoadProducts(Store::Impl& impl, Catalogue& catalogue) {
   while (components.Next()) {
     const std::optional<core::ComponentType> type = core::ComponentTypeFrom(components.Text(2));
     if (!type) {
-      return Unknown("component type", components.Text(2));
+      return Unknown("component '" + components.Text(0) + "/" + components.Text(1) + "'", "type",
+                     components.Text(2));
     }
     const auto product = catalogue.products.find(components.Text(0));
     if (product != catalogue.products.end()) {
@@ -266,14 +277,21 @@ Status LoadPlans(Store::Impl& impl, Catalogue& catalogue) {
   return {};
 }
 
-core::Result<core::TaskComponent> ComponentOf(const Query& row) {
+core::Result<core::TaskComponent> ComponentOf(const Query& row, const std::string& task) {
   core::TaskComponent component;
   const std::optional<core::ComponentState> state = core::ComponentStateFrom(row.Text(1));
   const std::optional<core::PackageKind> package = core::PackageKindFrom(row.Text(4));
   const std::string progress = row.Text(7);
   component.progress = core::ProgressStateFrom(progress);
-  if (!state || !package || (!progress.empty() && !component.progress)) {
-    return Unknown("state of task component", row.Text(0));
+  const std::string named = "component '" + row.Text(0) + "' of task '" + task + "'";
+  if (!state) {
+    return Unknown(named, "state", row.Text(1));
+  }
+  if (!package) {
+    return Unknown(named, "package", row.Text(4));
+  }
+  if (!progress.empty() && !component.progress) {
+    return Unknown(named, "progress", progress);
   }
   component.name = row.Text(0);
   component.state = *state;
@@ -303,8 +321,11 @@ core::Result<core::Task> TaskOf(Store::Impl& impl, const Query& row, const Catal
   const std::string reason_name = row.Text(4);
   const std::optional<core::Reason> reason =
       reason_name.empty() ? core::Reason::kNone : core::ReasonFrom(reason_name);
-  if (!state || !reason) {
-    return Unknown("state or reason of task", task.name);
+  if (!state) {
+    return Unknown("task '" + task.name + "'", "state", row.Text(3));
+  }
+  if (!reason) {
+    return Unknown("task '" + task.name + "'", "reason", reason_name);
   }
   task.state = *state;
   task.reason = *reason;
@@ -322,7 +343,7 @@ core::Result<core::Task> TaskOf(Store::Impl& impl, const Query& row, const Catal
   task.listed_black = row.Flag(16);
   Query components = impl.Ask(sql::kTaskComponents);
   for (components.Bind(task.id); components.Next();) {
-    core::Result<core::TaskComponent> component = ComponentOf(components);
+    core::Result<core::TaskComponent> component = ComponentOf(components, task.name);
     if (!component) {
       return tl::unexpected(component.error());
     }
@@ -367,7 +388,9 @@ core::Result<PackageFile> FileOf(const Query& row) {
   }
   const std::optional<FileState> state = FileStateFrom(row.Text(8));
   if (!state) {
-    return Unknown("file state", row.Text(8));
+    return Unknown(
+        "file '" + file.path + "' of package '" + file.product + "/" + file.package + "'", "state",
+        row.Text(8));
   }
   file.id = row.Int(6);
   file.state = *state;

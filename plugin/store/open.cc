@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cinttypes>
@@ -23,6 +24,7 @@ constexpr std::size_t kApplicationIdAt = 68;
 constexpr std::int64_t kCheckedBytes = 8 << 20;  // a file up to this size is checked as a whole
 constexpr std::int64_t kLogBytes = 16 << 20;     // what is kept of the write-ahead log on disk
 constexpr std::size_t kMarkerBytes = 128;
+constexpr std::size_t kWriteVersionAt = 18;  // in the header; 2: write-ahead log
 
 std::string Named(const std::filesystem::path& path) {
   return "database '" + path.string() + "'";
@@ -169,9 +171,11 @@ Status SetUp(Store::Impl& impl) {
   return {};
 }
 
+// "ID COMMIT_NO MAIN_NO". A marker without the third says nothing about the main file.
 struct Marker {
   std::string database_id;
   std::int64_t commit_no = 0;
+  std::int64_t main_no = -1;  // commit_no in the main file after the last whole checkpoint
 };
 
 std::optional<Marker> ReadMarker(const Descriptor& file) {
@@ -182,15 +186,92 @@ std::optional<Marker> ReadMarker(const Descriptor& file) {
   }
   std::array<char, 33> id{};
   Marker marker;
-  if (std::sscanf(bytes.data(), "%32s %" SCNd64, id.data(), &marker.commit_no) != 2) {
+  if (std::sscanf(bytes.data(), "%32s %" SCNd64 " %" SCNd64, id.data(), &marker.commit_no,
+                  &marker.main_no) < 2) {
     return std::nullopt;
   }
   marker.database_id = id.data();
   return marker;
 }
 
+// SQLite's name for `path` without what lies beside it.
+std::string Alone(const std::filesystem::path& path) {
+  std::string uri = "file://";
+  for (const char c : std::filesystem::absolute(path).string()) {
+    std::array<char, 4> code{};
+    std::snprintf(code.data(), code.size(), "%%%02X",
+                  static_cast<unsigned>(static_cast<unsigned char>(c)));
+    uri += c == '/' ? "/" : code.data();
+  }
+  return uri + "?immutable=1";
+}
+
+// Whether the main file is not the one that the write-ahead log beside it was written for. SQLite
+// would apply the log all the same, and as every commit of the engine is in it, the mixture would
+// even end at the marker's number.
+//
+// The main file never goes back by itself, and the marker's third number is written only after the
+// checkpoint was synced. So a crash between the two leaves a main file that is newer than the
+// marker says, which is no restore; and one that is older is one. Not recognized: a plain copy
+// (cp) of a main file that is as new as the last whole checkpoint that the marker knows. Since it
+// has the same pages as the file it replaces, but for those in the log, the log then gives the last
+// state again, unless another program's checkpoint went unnoticed between that copy and the crash.
+bool LogIsAnothers(const std::filesystem::path& path, const std::optional<Marker>& marker) {
+  {
+    // The running database is always in write-ahead mode, a backup (VACUUM INTO) never.
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::array<unsigned char, kHeaderBytes> bytes{};
+    if (::pread(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+      return false;
+    }
+    if (bytes.at(kWriteVersionAt) == 1) {
+      return true;
+    }
+  }
+  if (!marker || marker->main_no < 0) {
+    return false;
+  }
+  try {
+    SQLite::Database alone(Alone(path), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
+    SQLite::Statement engine(alone, "SELECT database_id, commit_no FROM engine_state");
+    if (!engine.executeStep() || (engine.getColumn(0).getString() == marker->database_id &&
+                                  engine.getColumn(1).getInt64() >= marker->main_no)) {
+      return false;
+    }
+    // Halfway through a checkpoint the file alone makes no sense, and needs its log.
+    return alone.execAndGet("PRAGMA quick_check(1)").getString() == "ok";
+  } catch (const SQLite::Exception&) {
+    return false;
+  }
+}
+
+void SetAside(const std::filesystem::path& file) {
+  std::filesystem::path stale = file;
+  stale += ".stale";
+  ::rename(file.c_str(), stale.c_str());
+}
+
+// Before SQLite sees the files.
+bool SetAsideAnothersLog(const std::filesystem::path& path) {
+  const std::filesystem::path log = Beside(path, "-wal");
+  struct stat facts = {};
+  if (::stat(log.c_str(), &facts) != 0 || facts.st_size == 0) {
+    return false;
+  }
+  const Descriptor marker(::open(Beside(path, ".commit").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!LogIsAnothers(path, ReadMarker(marker))) {
+    return false;
+  }
+  SetAside(log);
+  SetAside(Beside(path, "-shm"));
+  return true;
+}
+
 // Why the file cannot be taken for the one that this engine wrote last; empty: it is.
 std::string WhyRestored(const Store::Impl& impl, const std::optional<Marker>& marker) {
+  if (impl.log_set_aside) {
+    return "the database was replaced: the write-ahead log beside it belongs to another one";
+  }
   if (impl.opening.created || (!marker && impl.commit_no == 0)) {
     return {};
   }
@@ -212,8 +293,9 @@ std::string WhyRestored(const Store::Impl& impl, const std::optional<Marker>& ma
 
 void Store::Impl::WriteMarker() {
   std::array<char, kMarkerBytes> text{};
-  const int length = std::snprintf(text.data(), text.size(), "%s %020" PRId64 "\n",
-                                   database_id.c_str(), commit_no);
+  const int length =
+      std::snprintf(text.data(), text.size(), "%s %020" PRId64 " %020" PRId64 "\n",
+                    database_id.c_str(), options.durable ? commit_no : main_no, main_no);
   // A marker that falls behind recognizes less, but is never wrong: the commit stands all the same.
   [[maybe_unused]] const ssize_t wrote_bytes =
       ::pwrite(marker.get(), text.data(), static_cast<std::size_t>(length), 0);
@@ -243,8 +325,10 @@ Status Recognize(Store& store, Store::Impl& impl, core::Instant wall) {
   } else if (errno != ENOENT) {
     return SystemError(file, "cannot be used", kPermissions);
   }
+  impl.main_no = marker ? marker->main_no : -1;
   const std::string reason = WhyRestored(impl, marker);
   if (!reason.empty()) {
+    impl.main_no = -1;  // another id: what the main file contains is of the old one
     impl.opening.restored = true;
     impl.opening.restored_reason = reason;
     if (Status begun = store.Begin(); !begun) {
@@ -270,10 +354,17 @@ Status Recognize(Store& store, Store::Impl& impl, core::Instant wall) {
     }
   }
   if (!reason.empty()) {
-    return store.Commit(wall);
+    // A box that boots in 1970 must not forget when it last ran.
+    if (Status held = store.Commit(std::max(wall, impl.opening.last_commit.value_or(wall)));
+        !held) {
+      return held;
+    }
+  }
+  // The checkpoint also syncs what was recovered: the marker must never be ahead of the disk.
+  if (!impl.Checkpoint() && !marker && impl.options.durable) {
+    impl.WriteMarker();
   }
   if (!marker) {
-    impl.WriteMarker();
     ::fsync(impl.marker.get());  // once: a marker lost in a power cut would hold every plan
   }
   return {};
@@ -292,8 +383,10 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
   }
   std::unique_ptr<Store> store;
   try {
+    const bool set_aside = SetAsideAnothersLog(path);
     store.reset(new Store(std::make_unique<Impl>(path, std::move(options))));
     Impl& impl = *store->impl_;
+    impl.log_set_aside = set_aside;
     if (Status ready = SetUp(impl); !ready) {
       return tl::unexpected(ready.error());
     }
@@ -305,16 +398,17 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
       impl.opening.migrated_from = migration->from;
       impl.opening.backup = migration->backup;
     }
-    struct stat facts = {};
-    if (::stat(path.c_str(), &facts) != 0) {
+    impl.main = FileId::Of(path);
+    impl.log_file = FileId::Of(Beside(path, "-wal"));
+    impl.index_file = FileId::Of(Beside(path, "-shm"));
+    if (impl.main == FileId{}) {
       return SystemError(path, "was taken away", "put it back");
     }
-    impl.device = std::uint64_t{facts.st_dev};
-    impl.inode = std::uint64_t{facts.st_ino};
     if (Status recognized = Recognize(*store, impl, wall); !recognized) {
       store->Rollback();
       return tl::unexpected(recognized.error());
     }
+    impl.opened = true;
   } catch (const SQLite::Exception& exception) {
     return tl::unexpected(ErrorOf(path, exception));
   } catch (const std::exception& exception) {
@@ -324,12 +418,31 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
 }
 
 bool Store::Replaced() const {
-  struct stat facts = {};
-  if (::stat(impl_->path.c_str(), &facts) != 0) {
-    return errno == ENOENT || errno == ENOTDIR;
+  errno = 0;
+  const FileId now = FileId::Of(impl_->path);
+  return now == FileId{} ? errno == ENOENT || errno == ENOTDIR : now != impl_->main;
+}
+
+Store::~Store() {
+  Rollback();
+  if (!impl_->opened) {
+    return;
   }
-  return std::uint64_t{facts.st_dev} != impl_->device ||
-         std::uint64_t{facts.st_ino} != impl_->inode;
+  // Into the file that is open, wherever it lies now: who puts it back loses nothing.
+  impl_->Checkpoint();
+  if (!Replaced()) {
+    return;  // SQLite removes the log and its index when nobody else has them open
+  }
+  // SQLite leaves them to a file that was moved, and would take them for those of the file that
+  // stands there now. What came with that one is another file, and stays. A program that opens the
+  // new file before we are here still finds the old log.
+  for (const auto& [suffix, ours] :
+       {std::pair{"-wal", impl_->log_file}, std::pair{"-shm", impl_->index_file}}) {
+    const std::filesystem::path file = Beside(impl_->path, suffix);
+    if (ours != FileId{} && FileId::Of(file) == ours) {
+      SetAside(file);
+    }
+  }
 }
 
 std::int64_t Store::WalBytes() const {

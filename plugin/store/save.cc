@@ -128,7 +128,7 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
     if (registers &&
         (decision.device_changed || decision.installed_changed || !decision.tasks.empty())) {
       InsertDevice(*impl_, device);
-    } else if (decision.device_changed) {
+    } else if (decision.device_changed || decision.installed_changed) {
       UpdateDevice(*impl_, device);
     }
     if (decision.installed_changed || (registers && device.id != 0)) {

@@ -14,7 +14,6 @@ inline constexpr const char* kSavepoint = "SAVEPOINT event";
 inline constexpr const char* kRollbackTo = "ROLLBACK TO event";
 inline constexpr const char* kRelease = "RELEASE event";
 inline constexpr const char* kSetWriting = "UPDATE engine_state SET writing = 1";
-// The time never goes back: a box that boots in 1970 must not forget when it last ran.
 inline constexpr const char* kSetCommit =
     "UPDATE engine_state SET commit_no = ?1, commit_ms = ?2, writing = 0";
 inline constexpr const char* kLoadEngine =
@@ -256,19 +255,24 @@ inline constexpr const char* kSaveHealth =
     " outbox_bytes = excluded.outbox_bytes, oldest_uplink_ms = excluded.oldest_uplink_ms,"
     " ticks = excluded.ticks, wal_bytes = excluded.wal_bytes, free_bytes = excluded.free_bytes,"
     " last_error = excluded.last_error";
-// Oldest first, by id: ids and times grow together, so no index on the time is needed.
-inline constexpr const char* kOldLog =
-    "SELECT id FROM (SELECT id, at_ms FROM log ORDER BY id LIMIT ?2) WHERE at_ms < ?1";
+// Oldest first, by id: ids and times grow together, so no index on the time is needed. What is
+// stamped after the last commit is as old as the first row after it that is not; that row is only
+// looked for when one of the oldest ids is such.
+#define OTA_OLD(table, time)                                               \
+  "SELECT id FROM (SELECT * FROM " table                                   \
+  " ORDER BY id LIMIT ?2)"                                                 \
+  " WHERE (" time " < ?1 OR (" time                                        \
+  " > (SELECT commit_ms FROM engine_state)"                                \
+  " AND id < (SELECT iif(" time " < ?1, id, 0) FROM " table " WHERE " time \
+  " <= (SELECT commit_ms FROM engine_state) ORDER BY id LIMIT 1)))"
+inline constexpr const char* kOldLog = OTA_OLD("log", "at_ms");
 inline constexpr const char* kDeleteLog = "DELETE FROM log WHERE id = ?1";
 inline constexpr const char* kOldJournal =
-    "SELECT id FROM (SELECT id, at_ms FROM journal ORDER BY id LIMIT ?2)"
-    " WHERE at_ms < ?1 AND id <= (SELECT journal_done FROM engine_state)";
+    OTA_OLD("journal", "at_ms") " AND id <= (SELECT journal_done FROM engine_state)";
 inline constexpr const char* kDeleteJournal = "DELETE FROM journal WHERE id = ?1";
-inline constexpr const char* kOldRequests =
-    "SELECT id FROM (SELECT id, state, answered_ms FROM request ORDER BY id LIMIT ?2)"
-    " WHERE state <> 'new' AND answered_ms < ?1";
+inline constexpr const char* kOldRequests = OTA_OLD("request", "answered_ms") " AND state <> 'new'";
 inline constexpr const char* kDeleteRequest = "DELETE FROM request WHERE id = ?1";
-inline constexpr const char* kCheckpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+#undef OTA_OLD
 
 // Run per event or per slice: none of them may scan device_state, device_version, task,
 // task_component or log.

@@ -9,6 +9,8 @@
 namespace ota::store {
 namespace {
 
+constexpr int kLogPages = 1000;  // in the write-ahead log when a commit checkpoints: 4 MiB
+
 constexpr std::array<std::string_view, 5> kPhases = {"active", "paused", "held", "ended",
                                                      "canceled"};
 constexpr std::array<std::string_view, 3> kFileStates = {"hashing", "ready", "refused"};
@@ -73,10 +75,6 @@ Status Savepoint::Keep() {
 
 Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Store::~Store() {
-  Rollback();
-}
-
 const Opening& Store::opening() const {
   return impl_->opening;
 }
@@ -103,6 +101,7 @@ Status Store::Begin() {
 }
 
 Status Store::Commit(core::Instant wall) {
+  const int log_pages = impl_->log_pages;
   Status done = impl_->RunWrite([&]() -> Status {
     if (impl_->wrote) {
       impl_->Ask(sql::kSetCommit).Bind(impl_->commit_no + 1, wall).Run();
@@ -117,7 +116,13 @@ Status Store::Commit(core::Instant wall) {
   impl_->open = false;
   if (impl_->wrote) {
     ++impl_->commit_no;
-    impl_->WriteMarker();
+    if (impl_->options.durable) {
+      impl_->WriteMarker();
+    }
+    // A log that has become shorter was moved into the main file by another program.
+    if (impl_->log_pages >= kLogPages || impl_->log_pages < log_pages) {
+      impl_->Checkpoint();
+    }
   }
   impl_->wrote = false;
   return done;
@@ -333,17 +338,6 @@ core::Result<int> Store::Prune(core::Instant before, int limit) {
     }
     return pruned;
   });
-}
-
-core::Result<bool> Store::Checkpoint() {
-  impl_->waits = false;
-  core::Result<bool> whole = impl_->Run([&]() -> core::Result<bool> {
-    Query query = impl_->Ask(sql::kCheckpoint);
-    query.Next();
-    return query.Int(0) == 0;
-  });
-  impl_->waits = true;
-  return whole;
 }
 
 }  // namespace ota::store

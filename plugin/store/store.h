@@ -5,8 +5,9 @@
 // engine gives. Governed by schema/README.md (who writes what, the guards, migrations).
 //
 // Errors. Every call gives core::Error with one of these codes, and a message for people:
-//   kConflict     a guard or a constraint refused the rows. Only this event is at fault: roll back
-//                 its savepoint and go on with the batch.
+//   kConflict     a guard or a constraint refused the rows, or a stored row has a value that this
+//                 program does not know. Only this event is at fault: roll back its savepoint and
+//                 go on with the batch.
 //   kUnavailable  not now: the disk is full, I/O failed, the file is read-only, or `wait` gave up
 //                 on another process's lock (then the caller is stopping). Roll back, keep the
 //                 batch, try again.
@@ -231,8 +232,9 @@ class Store {
  public:
   // Opens the database at `path`; makes it (0640) when there is none, but never its directory; runs
   // missing steps of the schema, after a copy to PATH.vN.bak. `wall` stamps what Open itself
-  // writes. A file that is behind its marker (PATH.commit), or has another id or no marker, is
-  // `restored`: every plan in force is held until a release.
+  // writes, but never lowers the time of the last commit. A file that is behind its marker
+  // (PATH.commit), or has another id or no marker, is `restored`: every plan in force is held until
+  // a release.
   static core::Result<std::unique_ptr<Store>> Open(const std::filesystem::path& path,
                                                    core::Instant wall, Options options);
   Store(const Store&) = delete;
@@ -241,11 +243,14 @@ class Store {
 
   const Opening& opening() const;
 
-  // True when another file stands at the path, or none: asks stat() alone.
+  // True when another file stands at the path, or none: asks stat() alone. Then destroy the store:
+  // it sets its write-ahead log aside (PATH-wal.stale), so that Open() does not mix it into the new
+  // file.
   bool Replaced() const;
 
   // Transactions. Begin() takes the write lock before the first read. Commit() of a transaction
-  // that wrote nothing touches no disk; otherwise it costs one fsync. When Commit() fails
+  // that wrote nothing touches no disk; otherwise it costs one fsync, and at every 4 MiB of the
+  // write-ahead log a checkpoint. When Commit() fails
   // everything is rolled back and the batch can be tried again. Rollback() never fails. `wall` is
   // kept as the time of the last commit as it is: the caller sees to it that it does not go back.
   Status Begin();
@@ -281,8 +286,8 @@ class Store {
   core::Result<std::int64_t> RegisteredDevices();
 
   // -- what a decision says: inside a transaction
-  // Writes device (when device_changed, installed_changed or not registered yet and anything is to
-  // be written), tasks and log. Fills the ids of a new device and of new tasks.
+  // Writes device (when device_changed or installed_changed, or not registered yet and anything is
+  // to be written), tasks and log. Fills the ids of a new device and of new tasks.
   Status Save(core::Decision& decision, core::Instant wall);
   // Seen time, battery, signal and free space of registered devices.
   Status SaveSeen(std::span<const core::Device> devices);
@@ -329,13 +334,12 @@ class Store {
   // -- upkeep
   Status SaveHealth(const Health& health);
   // Deletes at most `limit` rows each of log, journal and answered requests older than `before`.
-  // Gives how many went: 0 when there is nothing left to do.
+  // Gives how many went: 0 when there is nothing left to do. A row with a time after the last
+  // commit was stamped by a clock that was ahead: it goes when the first row after it without such
+  // a time is older than `before`. So a clock that was ahead makes rows stay longer, at most as
+  // long again, and deletes none early.
   core::Result<int> Prune(core::Instant before, int limit);
   std::int64_t WalBytes() const;
-  // Moves the write-ahead log into the database and truncates it, outside a transaction, without
-  // waiting for readers. False: a reader holds it. SQLite itself does this, without the truncation,
-  // in every commit that finds more than 1,000 pages in it.
-  core::Result<bool> Checkpoint();
 
   struct Impl;
 

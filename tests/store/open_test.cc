@@ -244,6 +244,206 @@ TEST_F(Open, AReplacedFileIsSeen) {
   EXPECT_TRUE(store.Replaced());
 }
 
+// -- a file put in the place of the running one, or of one that crashed
+
+// What a crash leaves: the files as they are while the store is open, in a directory of their own.
+class Crash : public Open {
+ protected:
+  void SetUp() override {
+    Open::SetUp();
+    MakeLive();
+  }
+  // Crashes after `commits` engine commits that are in the write-ahead log only.
+  void CrashAfter(int commits) {
+    Store& store = Reopen();
+    for (int index = 0; index < commits; ++index) {
+      ASSERT_TRUE(store.Begin());
+      ASSERT_TRUE(store.Log({}, {}, At(index)));
+      ASSERT_TRUE(store.Commit(At(3'000'000)));
+    }
+    const std::filesystem::path kept = directory_ / "kept";
+    std::filesystem::create_directory(kept);
+    for (const char* name : {"ota.db", "ota.db-wal", "ota.db.commit"}) {
+      std::filesystem::copy_file(directory_ / name, kept / name);
+    }
+    Close();
+    for (const char* name : {"ota.db", "ota.db-wal", "ota.db.commit"}) {
+      std::filesystem::copy_file(kept / name, directory_ / name,
+                                 std::filesystem::copy_options::overwrite_existing);
+    }
+    ASSERT_GT(std::filesystem::file_size(directory_ / "ota.db-wal"), 0U);
+  }
+  void Put(const char* copy) {
+    std::filesystem::copy_file(directory_ / copy, path(),
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  std::string Plan() { return Shell("SELECT wanted FROM plan WHERE name = 'spring'"); }
+};
+
+TEST_F(Crash, AWholeCrashedDatabaseIsNoRestore) {
+  CrashAfter(2);
+  EXPECT_FALSE(Reopen().opening().restored);
+  EXPECT_EQ(store_->commit_no(), 3);
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "ota.db-wal.stale"));
+}
+
+TEST_F(Crash, ACopyMovedOverARunningDatabaseDoesNotGetItsLog) {
+  std::filesystem::copy_file(path(), directory_ / "old.db");
+  Store& store = Reopen();
+  ASSERT_EQ(Shell("UPDATE plan SET wanted = 'paused' WHERE name = 'spring'"), "");
+  ASSERT_TRUE(store.Begin());
+  ASSERT_TRUE(store.Log({}, {}, At(1)));
+  ASSERT_TRUE(store.Commit(At(3'000'000)));
+  std::filesystem::rename(path(), directory_ / "away.db");
+  std::filesystem::rename(directory_ / "old.db", path());
+  ASSERT_TRUE(store.Replaced());
+  Close();
+  EXPECT_TRUE(std::filesystem::exists(directory_ / "ota.db-wal.stale"));
+  EXPECT_EQ(Plan(), "active\n");
+  EXPECT_EQ(Shell("SELECT wanted FROM plan WHERE name = 'spring'", "away.db"), "paused\n");
+  EXPECT_TRUE(Reopen().opening().restored);
+  EXPECT_THAT(store_->opening().held, ElementsAre("spring"));
+}
+
+TEST_F(Crash, TheLogThatCameWithAMovedCopyStays) {
+  Store& store = Reopen();
+  std::filesystem::copy_file(path(), directory_ / "copy.db");
+  std::filesystem::rename(directory_ / "copy.db", path());
+  std::ofstream(directory_ / "theirs") << "theirs";
+  std::filesystem::rename(directory_ / "theirs", directory_ / "ota.db-wal");
+  ASSERT_TRUE(store.Replaced());
+  Close();
+  EXPECT_EQ(Read(directory_ / "ota.db-wal"), "theirs");
+}
+
+TEST_F(Crash, AnOlderMainFileUnderALeftLogIsRecognized) {
+  std::filesystem::copy_file(path(), directory_ / "old.db");
+  ASSERT_EQ(Shell("UPDATE plan SET wanted = 'paused' WHERE name = 'spring'"), "");
+  CommitSomething();  // the pause is in the main file, and known to be
+  CrashAfter(2);
+  Put("old.db");
+  {
+    Store& store = Reopen();
+    EXPECT_TRUE(store.opening().restored);
+    EXPECT_THAT(store.opening().held, ElementsAre("spring"));
+    EXPECT_TRUE(std::filesystem::exists(directory_ / "ota.db-wal.stale"));
+    EXPECT_EQ(Plan(), "active\n");  // nothing of the other state
+    EXPECT_EQ(Shell("SELECT count(*) FROM log; PRAGMA integrity_check"), "0\nok\n");
+  }
+  EXPECT_FALSE(Reopen().opening().restored);
+}
+
+TEST_F(Crash, ABackupUnderALeftLogIsRecognizedWhateverItsNumber) {
+  CommitSomething();
+  CrashAfter(2);
+  ASSERT_EQ(Shell("VACUUM INTO '" + (directory_ / "backup.db").string() + "'", "kept/ota.db"), "");
+  Put("backup.db");
+  EXPECT_TRUE(Reopen().opening().restored);
+  EXPECT_EQ(Shell("PRAGMA integrity_check"), "ok\n");
+}
+
+TEST_F(Crash, AnotherDatabaseUnderALeftLogIsRecognized) {
+  std::filesystem::copy_file(path(), directory_ / "other.db");
+  ASSERT_EQ(Shell("DROP TRIGGER engine_state_update; UPDATE engine_state SET commit_no = 99,"
+                  " database_id = lower(hex(randomblob(16)));",
+                  "other.db"),
+            "");
+  CrashAfter(2);
+  Put("other.db");
+  EXPECT_THAT(Reopen().opening().restored_reason, HasSubstr("replaced"));
+  EXPECT_EQ(store_->commit_no(), 100);
+}
+
+TEST_F(Crash, AMarkerWithoutTheNumberOfTheMainFileIsUnderstood) {
+  CrashAfter(2);
+  const std::string text = Read(marker());
+  std::ofstream(marker()) << text.substr(0, 53) << "\n";
+  EXPECT_FALSE(Reopen().opening().restored);
+  Close();
+  EXPECT_EQ(Read(marker()), text.substr(0, 53) + " 00000000000000000003\n");
+}
+
+// A crash between a checkpoint and its line in the marker.
+TEST_F(Crash, AMainFileThatIsNewerThanTheMarkerSaysIsNoRestore) {
+  CrashAfter(2);
+  ASSERT_EQ(Shell("PRAGMA wal_checkpoint").substr(0, 1), "0");
+  EXPECT_FALSE(Reopen().opening().restored);
+}
+
+TEST_F(Crash, AMainFileThatMakesNoSenseAloneKeepsItsLog) {
+  const auto page = [&](const char* table) {
+    const std::string root = Shell(
+        "SELECT rootpage FROM sqlite_schema WHERE name = '" + std::string(table) + "'", "old.db");
+    return (std::stoll(root) - 1) * 4096;
+  };
+  std::filesystem::copy_file(path(), directory_ / "old.db");
+  const std::string older =
+      Read(path()).substr(static_cast<std::size_t>(page("engine_state")), 4096);
+  CommitSomething();
+  CrashAfter(2);
+  // A checkpoint that a crash cut short: what is not whole in the file is in the log.
+  WriteAt(path(), page("engine_state"), older);
+  WriteAt(path(), page("log"), std::string(4096, '\0'));
+  EXPECT_FALSE(Reopen().opening().restored);
+  EXPECT_EQ(store_->commit_no(), 4);
+  Close();
+  EXPECT_EQ(Shell("SELECT count(*) FROM log; PRAGMA integrity_check"), "3\nok\n");
+}
+
+TEST_F(Crash, TheStoreChecksTheLogInBeforeItGrowsLarge) {
+  Store& store = Reopen();
+  core::LogEntry entry;
+  entry.detail = std::string(4000, 'x');
+  const std::string before = Read(marker()).substr(54);
+  for (int index = 0; index < 20; ++index) {
+    ASSERT_TRUE(store.Begin());
+    for (int row = 0; row < 100; ++row) {
+      ASSERT_TRUE(store.Log(entry, {}, At(1)));
+    }
+    ASSERT_TRUE(store.Commit(At(1)));
+  }
+  EXPECT_LT(store.WalBytes(), 6 << 20);
+  EXPECT_GT(Read(marker()).substr(54), before);
+}
+
+TEST_F(Crash, ACheckpointOfAnotherProgramIsNoticed) {
+  Store& store = Reopen();
+  const auto commit = [&] {
+    ASSERT_TRUE(store.Begin());
+    ASSERT_TRUE(store.Log({}, {}, At(1)));
+    ASSERT_TRUE(store.Commit(At(1)));
+  };
+  commit();
+  commit();
+  const std::string before = Read(marker()).substr(54);
+  ASSERT_EQ(Shell("PRAGMA wal_checkpoint").substr(0, 1), "0");
+  commit();
+  EXPECT_GT(Read(marker()).substr(54), before);
+}
+
+// With durability=... off the marker must never be ahead of what a power cut leaves.
+TEST_F(Crash, WithoutDurabilityTheMarkerWaitsForACheckpoint) {
+  Options options;
+  options.durable = false;
+  core::Result<std::unique_ptr<Store>> opened = TryOpen(options);
+  ASSERT_TRUE(opened);
+  Store& store = **opened;
+  const std::string before = Read(marker());
+  ASSERT_TRUE(store.Begin());
+  ASSERT_TRUE(store.Log({}, {}, At(1)));
+  ASSERT_TRUE(store.Commit(At(1)));
+  EXPECT_EQ(Read(marker()), before);
+  opened->reset();
+  EXPECT_NE(Read(marker()), before);
+  EXPECT_FALSE(Reopen().opening().restored);
+}
+
+TEST_F(Crash, ARestoreAtAnEarlyClockDoesNotLowerTheTimeOfTheLastCommit) {
+  std::filesystem::remove(marker());
+  ASSERT_TRUE(Reopen().opening().restored);  // opened at 1,000,000; the last commit: 2,000,000
+  EXPECT_EQ(Shell("SELECT commit_ms FROM engine_state"), "2000000\n");
+}
+
 // -- migrations
 
 std::string SchemaOf(const std::filesystem::path& file) {
