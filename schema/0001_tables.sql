@@ -14,7 +14,7 @@ CREATE TABLE product (
   http        INTEGER NOT NULL DEFAULT 1 CHECK (http IN (0, 1)),          -- files may be fetched over HTTP
   blocks      INTEGER NOT NULL DEFAULT 1 CHECK (blocks IN (0, 1)),        -- files may be fetched over MQTT
   max_devices INTEGER NOT NULL DEFAULT 200000 CHECK (max_devices > 0),    -- that may register themselves
-  public_key  TEXT,                                                       -- PEM; packages must be signed by it
+  public_key  TEXT,                                                       -- PEM; NULL: signatures are not served yet
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000)
 ) STRICT, WITHOUT ROWID;
 
@@ -47,7 +47,7 @@ CREATE TABLE component (
 CREATE TABLE device (
   product     TEXT NOT NULL REFERENCES product(name),
   name        TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^A-Za-z0-9._:-]*'),
-  disabled    INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),      -- may not log in, report or upgrade
+  disabled    INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),      -- may not report or upgrade
   retired     INTEGER NOT NULL DEFAULT 0 CHECK (retired IN (0, 1)),       -- leaves every scope
   gateway     TEXT,                                                       -- of the same broker: product/name
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000),
@@ -69,7 +69,7 @@ CREATE TABLE package (
   kind        TEXT NOT NULL DEFAULT 'full' CHECK (kind IN ('full', 'delta')),
   version     TEXT NOT NULL CHECK (length(version) BETWEEN 1 AND 64),     -- after the upgrade
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000),
-  manifest    BLOB,                                                       -- exactly the bytes that were signed
+  manifest    BLOB,                                                       -- the bytes that are signed; these three are NULL: not served yet
   signature   BLOB,
   key_id      TEXT,
   PRIMARY KEY (product, name),

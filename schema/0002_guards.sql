@@ -66,6 +66,8 @@ CREATE TRIGGER product_insert AFTER INSERT ON product BEGIN
     WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
   SELECT RAISE(ABORT, 'product.dialect: must be ''native''')
     WHERE NEW.dialect NOT IN ('native');
+  SELECT RAISE(ABORT, 'product.public_key: this version does not serve signatures; leave it NULL')
+    WHERE NEW.public_key IS NOT NULL;
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'insert', NEW.name, NEW.name, '' FROM now
     WHERE (SELECT found FROM before_insert) <> 'same';
@@ -80,6 +82,8 @@ CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profil
     WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
   SELECT RAISE(ABORT, 'product.dialect: must be ''native''')
     WHERE NEW.dialect NOT IN ('native');
+  SELECT RAISE(ABORT, 'product.public_key: this version does not serve signatures; leave it NULL')
+    WHERE NEW.public_key IS NOT NULL;
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'update', NEW.name, NEW.name, '' FROM now;
 END;
@@ -208,6 +212,9 @@ END;
 CREATE TRIGGER package_insert AFTER INSERT ON package BEGIN
   SELECT RAISE(ABORT, 'package: a plan that is no draft uses it, so it cannot change; make a package with another name')
     WHERE (SELECT found FROM before_insert) = 'locked';
+  SELECT RAISE(ABORT,
+      'package: this version does not serve signatures; leave manifest, signature and key_id NULL')
+    WHERE NEW.manifest IS NOT NULL OR NEW.signature IS NOT NULL OR NEW.key_id IS NOT NULL;
   SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
     WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
   SELECT RAISE(ABORT,
@@ -227,6 +234,9 @@ CREATE TRIGGER package_update AFTER UPDATE ON package WHEN (NEW.product, NEW.nam
     OLD.kind, OLD.version, OLD.remarks, OLD.manifest, OLD.signature, OLD.key_id) BEGIN
   SELECT RAISE(ABORT, 'package: names are keys and never change; insert a new row and delete this one')
     WHERE (NEW.product, NEW.name) IS NOT (OLD.product, OLD.name);
+  SELECT RAISE(ABORT,
+      'package: this version does not serve signatures; leave manifest, signature and key_id NULL')
+    WHERE NEW.manifest IS NOT NULL OR NEW.signature IS NOT NULL OR NEW.key_id IS NOT NULL;
   SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
     WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
   SELECT RAISE(ABORT,
@@ -373,6 +383,8 @@ CREATE TRIGGER plan_update AFTER UPDATE ON plan
         NEW.retry_interval_s, NEW.remarks) IS NOT (OLD.product, OLD.scope, OLD.mode, OLD.priority, OLD.battery,
         OLD.signal, OLD.free_bytes, OLD.offer_s, OLD.download_s, OLD.install_s, OLD.reboot_s, OLD.longest_s,
         OLD.retry_max, OLD.retry_interval_s, OLD.remarks);
+  SELECT RAISE(ABORT, 'plan.end_ms: the plan has ended; make a new plan')
+    WHERE NEW.end_ms IS NOT OLD.end_ms AND EXISTS (SELECT 1 FROM plan_state WHERE plan = NEW.name AND state = 'ended');
   SELECT RAISE(ABORT, 'plan.wanted: canceled is final; make a new plan')
     WHERE OLD.wanted = 'canceled' AND NEW.wanted <> 'canceled';
   SELECT RAISE(ABORT,
@@ -693,17 +705,14 @@ CREATE TRIGGER setting_before_insert BEFORE INSERT ON setting BEGIN
       ELSE 'other' END FROM setting o WHERE o.name = NEW.name), 'none');
 END;
 CREATE TRIGGER setting_insert AFTER INSERT ON setting BEGIN
-  SELECT RAISE(ABORT, 'setting.name: must be log_days, download_bytes_per_second or download_connections')
-    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second', 'download_connections');
+  SELECT RAISE(ABORT, 'setting.name: must be log_days or download_bytes_per_second')
+    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second');
   SELECT RAISE(ABORT, 'setting ''log_days'': must be a number of days from 1 to 3650')
     WHERE NEW.name = 'log_days' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
         CAST(NEW.value AS INTEGER) NOT BETWEEN 1 AND 3650);
   SELECT RAISE(ABORT, 'setting ''download_bytes_per_second'': must be a number from 0 (no limit) to 1000000000000')
     WHERE NEW.name = 'download_bytes_per_second' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND
         15 OR CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 1000000000000);
-  SELECT RAISE(ABORT, 'setting ''download_connections'': must be a number from 0 (as configured) to 10000')
-    WHERE NEW.name = 'download_connections' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
-        CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 10000);
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'setting', 'insert', NULL, NEW.name, NEW.value FROM now
     WHERE (SELECT found FROM before_insert) <> 'same';
@@ -711,17 +720,14 @@ END;
 CREATE TRIGGER setting_update AFTER UPDATE ON setting WHEN (NEW.name, NEW.value) IS NOT (OLD.name, OLD.value) BEGIN
   SELECT RAISE(ABORT, 'setting: names are keys and never change; insert a new row and delete this one')
     WHERE NEW.name IS NOT OLD.name;
-  SELECT RAISE(ABORT, 'setting.name: must be log_days, download_bytes_per_second or download_connections')
-    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second', 'download_connections');
+  SELECT RAISE(ABORT, 'setting.name: must be log_days or download_bytes_per_second')
+    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second');
   SELECT RAISE(ABORT, 'setting ''log_days'': must be a number of days from 1 to 3650')
     WHERE NEW.name = 'log_days' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
         CAST(NEW.value AS INTEGER) NOT BETWEEN 1 AND 3650);
   SELECT RAISE(ABORT, 'setting ''download_bytes_per_second'': must be a number from 0 (no limit) to 1000000000000')
     WHERE NEW.name = 'download_bytes_per_second' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND
         15 OR CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 1000000000000);
-  SELECT RAISE(ABORT, 'setting ''download_connections'': must be a number from 0 (as configured) to 10000')
-    WHERE NEW.name = 'download_connections' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
-        CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 10000);
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'setting', 'update', NULL, NEW.name, NEW.value FROM now;
 END;

@@ -68,11 +68,12 @@ FROM task t JOIN device_state d ON d.id = t.device_id;
 -- One row for each device, known by an administrator's row, by its reports, or by both.
 -- `versions` lists the installed components. `plan` to `reason_text` are of the open task, or, without one, of the
 -- first queued one; `queued` counts the tasks that wait for their turn. Presence is not stored: see `last_seen`.
+-- `measured` is the age of battery, signal and free space.
 CREATE VIEW devices AS
 SELECT s.product, s.name AS device,
        coalesce((SELECT group_concat(v.component || ' ' || v.version || iif(v.trial, ' (trial)', ''), ', ') FROM device_version v WHERE v.device_id = s.id), '') AS versions,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.seen_ms / 1000, 'unixepoch') AS last_seen,
-       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS measured, -- battery, signal and free space
+       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS measured,
        s.battery, s.signal, s.free_bytes,
        t.plan, t.name AS task, (SELECT shown FROM shown_states x WHERE x.state = t.state) AS shown, t.state,
        t.reason, (SELECT text FROM reasons r WHERE r.name = t.reason) AS reason_text,

@@ -10,7 +10,7 @@ CREATE TABLE product (
   http        INTEGER NOT NULL DEFAULT 1 CHECK (http IN (0, 1)),          -- files may be fetched over HTTP
   blocks      INTEGER NOT NULL DEFAULT 1 CHECK (blocks IN (0, 1)),        -- files may be fetched over MQTT
   max_devices INTEGER NOT NULL DEFAULT 200000 CHECK (max_devices > 0),    -- that may register themselves
-  public_key  TEXT,                                                       -- PEM; packages must be signed by it
+  public_key  TEXT,                                                       -- PEM; NULL: signatures are not served yet
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000)
 ) STRICT, WITHOUT ROWID;
 
@@ -41,7 +41,7 @@ CREATE TABLE component (
 CREATE TABLE device (
   product     TEXT NOT NULL REFERENCES product(name),
   name        TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^A-Za-z0-9._:-]*'),
-  disabled    INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),      -- may not log in, report or upgrade
+  disabled    INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),      -- may not report or upgrade
   retired     INTEGER NOT NULL DEFAULT 0 CHECK (retired IN (0, 1)),       -- leaves every scope
   gateway     TEXT,                                                       -- of the same broker: product/name
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000),
@@ -63,7 +63,7 @@ CREATE TABLE package (
   kind        TEXT NOT NULL DEFAULT 'full' CHECK (kind IN ('full', 'delta')),
   version     TEXT NOT NULL CHECK (length(version) BETWEEN 1 AND 64),     -- after the upgrade
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000),
-  manifest    BLOB,                                                       -- exactly the bytes that were signed
+  manifest    BLOB,                                                       -- the bytes that are signed; these three are NULL: not served yet
   signature   BLOB,
   key_id      TEXT,
   PRIMARY KEY (product, name),
@@ -401,7 +401,9 @@ CREATE VIEW reasons(name, text) AS VALUES
   ('reboot_timeout', 'The device did not come back from its reboot in time.'),
   ('plan_canceled', 'The plan was canceled.'),
   ('task_canceled', 'The task was canceled by a request.'),
-  ('component_gone', 'The device''s complete report lacks a component of the plan.');
+  ('component_gone', 'The device''s complete report lacks a component of the plan.'),
+  ('on_trial', 'The device runs the target on trial: it has to keep it or to go back first.'),
+  ('not_kept', 'The target runs, but the device did not keep it, or reboot, in time.');
 
 CREATE VIEW shown_states(state, shown) AS VALUES
   ('queued', 'To Be Pushed'),
@@ -428,7 +430,7 @@ CREATE VIEW devices AS
 SELECT s.product, s.name AS device,
        coalesce((SELECT group_concat(v.component || ' ' || v.version || iif(v.trial, ' (trial)', ''), ', ') FROM device_version v WHERE v.device_id = s.id), '') AS versions,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.seen_ms / 1000, 'unixepoch') AS last_seen,
-       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS last_report,
+       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS measured,
        s.battery, s.signal, s.free_bytes,
        t.plan, t.name AS task, (SELECT shown FROM shown_states x WHERE x.state = t.state) AS shown, t.state,
        t.reason, (SELECT text FROM reasons r WHERE r.name = t.reason) AS reason_text,
@@ -605,6 +607,8 @@ CREATE TRIGGER product_insert AFTER INSERT ON product BEGIN
     WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
   SELECT RAISE(ABORT, 'product.dialect: must be ''native''')
     WHERE NEW.dialect NOT IN ('native');
+  SELECT RAISE(ABORT, 'product.public_key: this version does not serve signatures; leave it NULL')
+    WHERE NEW.public_key IS NOT NULL;
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'insert', NEW.name, NEW.name, '' FROM now
     WHERE (SELECT found FROM before_insert) <> 'same';
@@ -620,6 +624,8 @@ CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profil
     WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
   SELECT RAISE(ABORT, 'product.dialect: must be ''native''')
     WHERE NEW.dialect NOT IN ('native');
+  SELECT RAISE(ABORT, 'product.public_key: this version does not serve signatures; leave it NULL')
+    WHERE NEW.public_key IS NOT NULL;
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'update', NEW.name, NEW.name, '' FROM now;
 END;
@@ -751,6 +757,9 @@ END;
 CREATE TRIGGER package_insert AFTER INSERT ON package BEGIN
   SELECT RAISE(ABORT, 'package: a plan that is no draft uses it, so it cannot change; make a package with another name')
     WHERE (SELECT found FROM before_insert) = 'locked';
+  SELECT RAISE(ABORT,
+      'package: this version does not serve signatures; leave manifest, signature and key_id NULL')
+    WHERE NEW.manifest IS NOT NULL OR NEW.signature IS NOT NULL OR NEW.key_id IS NOT NULL;
   SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
     WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
   SELECT RAISE(ABORT,
@@ -771,6 +780,9 @@ CREATE TRIGGER package_update AFTER UPDATE ON package WHEN (NEW.product, NEW.nam
     OLD.kind, OLD.version, OLD.remarks, OLD.manifest, OLD.signature, OLD.key_id) BEGIN
   SELECT RAISE(ABORT, 'package: names are keys and never change; insert a new row and delete this one')
     WHERE (NEW.product, NEW.name) IS NOT (OLD.product, OLD.name);
+  SELECT RAISE(ABORT,
+      'package: this version does not serve signatures; leave manifest, signature and key_id NULL')
+    WHERE NEW.manifest IS NOT NULL OR NEW.signature IS NOT NULL OR NEW.key_id IS NOT NULL;
   SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
     WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
   SELECT RAISE(ABORT,
@@ -918,6 +930,8 @@ CREATE TRIGGER plan_update AFTER UPDATE ON plan
         NEW.retry_interval_s, NEW.remarks) IS NOT (OLD.product, OLD.scope, OLD.mode, OLD.priority, OLD.battery,
         OLD.signal, OLD.free_bytes, OLD.offer_s, OLD.download_s, OLD.install_s, OLD.reboot_s, OLD.longest_s,
         OLD.retry_max, OLD.retry_interval_s, OLD.remarks);
+  SELECT RAISE(ABORT, 'plan.end_ms: the plan has ended; make a new plan')
+    WHERE NEW.end_ms IS NOT OLD.end_ms AND EXISTS (SELECT 1 FROM plan_state WHERE plan = NEW.name AND state = 'ended');
   SELECT RAISE(ABORT, 'plan.wanted: canceled is final; make a new plan')
     WHERE OLD.wanted = 'canceled' AND NEW.wanted <> 'canceled';
   SELECT RAISE(ABORT,
@@ -1242,17 +1256,14 @@ CREATE TRIGGER setting_before_insert BEFORE INSERT ON setting BEGIN
 END;
 
 CREATE TRIGGER setting_insert AFTER INSERT ON setting BEGIN
-  SELECT RAISE(ABORT, 'setting.name: must be log_days, download_bytes_per_second or download_connections')
-    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second', 'download_connections');
+  SELECT RAISE(ABORT, 'setting.name: must be log_days or download_bytes_per_second')
+    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second');
   SELECT RAISE(ABORT, 'setting ''log_days'': must be a number of days from 1 to 3650')
     WHERE NEW.name = 'log_days' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
         CAST(NEW.value AS INTEGER) NOT BETWEEN 1 AND 3650);
   SELECT RAISE(ABORT, 'setting ''download_bytes_per_second'': must be a number from 0 (no limit) to 1000000000000')
     WHERE NEW.name = 'download_bytes_per_second' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND
         15 OR CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 1000000000000);
-  SELECT RAISE(ABORT, 'setting ''download_connections'': must be a number from 0 (as configured) to 10000')
-    WHERE NEW.name = 'download_connections' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
-        CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 10000);
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'setting', 'insert', NULL, NEW.name, NEW.value FROM now
     WHERE (SELECT found FROM before_insert) <> 'same';
@@ -1261,17 +1272,14 @@ END;
 CREATE TRIGGER setting_update AFTER UPDATE ON setting WHEN (NEW.name, NEW.value) IS NOT (OLD.name, OLD.value) BEGIN
   SELECT RAISE(ABORT, 'setting: names are keys and never change; insert a new row and delete this one')
     WHERE NEW.name IS NOT OLD.name;
-  SELECT RAISE(ABORT, 'setting.name: must be log_days, download_bytes_per_second or download_connections')
-    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second', 'download_connections');
+  SELECT RAISE(ABORT, 'setting.name: must be log_days or download_bytes_per_second')
+    WHERE NEW.name NOT IN ('log_days', 'download_bytes_per_second');
   SELECT RAISE(ABORT, 'setting ''log_days'': must be a number of days from 1 to 3650')
     WHERE NEW.name = 'log_days' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
         CAST(NEW.value AS INTEGER) NOT BETWEEN 1 AND 3650);
   SELECT RAISE(ABORT, 'setting ''download_bytes_per_second'': must be a number from 0 (no limit) to 1000000000000')
     WHERE NEW.name = 'download_bytes_per_second' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND
         15 OR CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 1000000000000);
-  SELECT RAISE(ABORT, 'setting ''download_connections'': must be a number from 0 (as configured) to 10000')
-    WHERE NEW.name = 'download_connections' AND (NEW.value GLOB '*[^0-9]*' OR length(NEW.value) NOT BETWEEN 1 AND 15 OR
-        CAST(NEW.value AS INTEGER) NOT BETWEEN 0 AND 10000);
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'setting', 'update', NULL, NEW.name, NEW.value FROM now;
 END;

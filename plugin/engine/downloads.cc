@@ -219,6 +219,12 @@ core::Result<bool> Downloads::SaveFindings(store::Store& store, core::Now now) {
                     ", not " + expected +
                     "; put the file back, or add the new one as another package";
       looked_[finding.key] = *finding.facts;
+    } else if (finding.facts->bytes > row.limit_bytes) {
+      row.state = store::FileState::kRefused;
+      row.problem = "file '" + row.path + "': " + std::to_string(finding.facts->bytes) +
+                    " bytes; rule max_file_bytes of profile '" + row.profile + "' allows " +
+                    std::to_string(row.limit_bytes);
+      looked_[finding.key] = *finding.facts;
     } else if (row.state == store::FileState::kReady && SameFacts(row, *finding.facts)) {
       continue;
     } else {

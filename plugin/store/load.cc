@@ -208,7 +208,6 @@ Status LoadProducts(Store::Impl& impl, Catalogue& catalogue) {
     entry.product = {rows.Text(0), rows.Flag(2), rows.Flag(3), rows.Flag(5), rows.Flag(4)};
     entry.dialect = rows.Text(1);
     entry.max_devices = rows.Int(6);
-    entry.public_key = rows.Text(7);
     catalogue.products.emplace(entry.product.name, std::move(entry));
   }
   Query components = impl.Ask(sql::kComponents);
@@ -240,8 +239,6 @@ void LoadSettings(Store::Impl& impl, Settings& settings) {
       settings.log_days = static_cast<int>(number);
     } else if (name == "download_bytes_per_second") {
       settings.download_bytes_per_second = number;
-    } else if (name == "download_connections") {
-      settings.download_connections = static_cast<int>(number);
     }
   }
 }
@@ -383,6 +380,8 @@ core::Result<PackageFile> FileOf(const Query& row) {
   file.seq = row.Small(3);
   file.path = row.Text(4);
   file.expected = row.Text(5);
+  file.profile = row.Text(17);
+  file.limit_bytes = row.Int(18);
   if (row.Null(6) || row.Text(7) != file.path) {
     return file;
   }
@@ -526,14 +525,6 @@ core::Result<std::vector<core::Task>> Store::LoadFailed(const core::Device& devi
   });
 }
 
-core::Result<std::int64_t> Store::RegisteredDevices() {
-  return impl_->Run([&]() -> core::Result<std::int64_t> {
-    Query row = impl_->Ask(sql::kLastDevice);
-    row.Next();
-    return row.Int(0);
-  });
-}
-
 core::Result<bool> Store::HasTask(std::string_view plan, std::int64_t device_id) {
   return impl_->Run([&]() -> core::Result<bool> {
     Query row = impl_->Ask(sql::kHasTask);
@@ -554,6 +545,14 @@ core::Result<std::int64_t> Store::CountDevices(std::string_view product) {
   return impl_->Run([&]() -> core::Result<std::int64_t> {
     Query row = impl_->Ask(sql::kCountDevices);
     row.Bind(product).Next();
+    return row.Int(0);
+  });
+}
+
+core::Result<std::int64_t> Store::RegisteredDevices() {
+  return impl_->Run([&]() -> core::Result<std::int64_t> {
+    Query row = impl_->Ask(sql::kRegisteredDevices);
+    row.Next();
     return row.Int(0);
   });
 }

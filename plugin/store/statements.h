@@ -36,12 +36,12 @@ inline constexpr const char* kHoldPlan =
 
 // -- catalogue
 inline constexpr const char* kProducts =
-    "SELECT name, dialect, register, auto_confirm, http, blocks, max_devices, public_key"
+    "SELECT name, dialect, register, auto_confirm, http, blocks, max_devices"
     " FROM product";
 inline constexpr const char* kComponents = "SELECT product, name, type, boot FROM component";
 inline constexpr const char* kSettings = "SELECT name, value FROM setting";
-// The plans that matter: in force; not in force but not brought to their end yet; ended, with an
-// end that was moved since; over, with a live task. The recursion takes one step per plan that has
+// The plans that matter: in force; not in force but not brought to their end yet; over, with a live
+// task. The recursion takes one step per plan that has
 // live tasks, not one per task.
 inline constexpr const char* kPlans =
     "WITH RECURSIVE live(plan) AS ("
@@ -60,8 +60,8 @@ inline constexpr const char* kPlans =
     " LEFT JOIN plan_state s ON s.plan = p.name"
     " WHERE p.name IN ("
     "  SELECT a.name FROM plan a LEFT JOIN plan_state b ON b.plan = a.name"
-    "    WHERE a.wanted IN ('active', 'paused') AND (b.state IS NULL OR b.state <> 'canceled')"
-    "    AND NOT (b.state IS 'ended' AND a.end_ms IS NOT NULL AND a.end_ms <= b.ended_ms)"
+    "    WHERE a.wanted IN ('active', 'paused')"
+    "    AND coalesce(b.state, '') NOT IN ('ended', 'canceled')"
     "  UNION SELECT plan FROM plan_state WHERE state IN ('active', 'paused', 'held')"
     "  UNION SELECT plan FROM live WHERE plan IS NOT NULL)";
 inline constexpr const char* kPlanComponents =
@@ -106,13 +106,14 @@ inline constexpr const char* kTaskOfPlan =
 inline constexpr const char* kTaskComponents =
     "SELECT name, state, source, target, package, attempt, percent, progress, installing, boot_id"
     " FROM task_component WHERE task_id = ?1 ORDER BY seq";
-inline constexpr const char* kLastDevice = "SELECT coalesce(max(id), 0) FROM device_state";
 inline constexpr const char* kHasTask =
     "SELECT EXISTS (SELECT 1 FROM task WHERE plan = ?1 AND device_id = ?2)";
 inline constexpr const char* kListed =
     "SELECT EXISTS (SELECT 1 FROM plan_device WHERE plan = ?1 AND list = 'white' AND device = ?2),"
     " EXISTS (SELECT 1 FROM plan_device WHERE plan = ?1 AND list = 'black' AND device = ?2)";
 inline constexpr const char* kCountDevices = "SELECT count(*) FROM device_state WHERE product = ?1";
+
+inline constexpr const char* kRegisteredDevices = "SELECT coalesce(max(id), 0) FROM device_state";
 
 // -- saves. What is indexed has a statement of its own that writes only a value that differs, so
 // that the indexes' pages stay clean.
@@ -197,18 +198,6 @@ inline constexpr const char* kDevicesAfter =
     " OR EXISTS (SELECT 1 FROM device a"
     "   WHERE a.product = d.product AND a.name = d.name AND a.retired = 1)"
     " FROM device_state d WHERE d.product = ?2 AND d.id > ?3 ORDER BY d.id LIMIT ?4";
-inline constexpr const char* kWhitelistAfter =
-    "SELECT coalesce(d.id, 0), ?2, w.device,"
-    " EXISTS (SELECT 1 FROM task t WHERE t.plan = ?1 AND t.device_id = d.id),"
-    " EXISTS (SELECT 1 FROM plan_device l"
-    "   WHERE l.plan = ?1 AND l.list = 'black' AND l.device = w.device)"
-    " OR EXISTS (SELECT 1 FROM device a"
-    "   WHERE a.product = ?2 AND a.name = w.device AND a.retired = 1)"
-    " FROM plan_device w LEFT JOIN device_state d ON d.product = ?2 AND d.name = w.device"
-    " WHERE w.plan = ?1 AND w.list = 'white' AND w.device > ?3 ORDER BY w.device LIMIT ?4";
-inline constexpr const char* kQueuedDevices =
-    "SELECT t.device_id, d.product, d.name FROM task t JOIN device_state d ON d.id = t.device_id"
-    " WHERE t.plan = ?1 AND t.state = 'queued' AND t.device_id > ?2 ORDER BY t.device_id LIMIT ?3";
 inline constexpr const char* kLiveDevices =
     "SELECT t.device_id, d.product, d.name FROM task t JOIN device_state d ON d.id = t.device_id"
     " WHERE t.plan = ?1 AND t.device_id > ?2 AND (t.ended_ms = 0 OR t.owes_cancel = 1)"
@@ -227,8 +216,10 @@ inline constexpr const char* kAnswerRequest =
 // -- packages
 inline constexpr const char* kAllFiles =
     "SELECT f.product, f.package, f.source, f.seq, f.path, f.sha256, s.id, s.path, s.state,"
-    " s.problem, s.bytes, s.sha256, s.md5, s.inode, s.mtime_ns, s.ctime_ns, s.checked_ms"
-    " FROM package_file f LEFT JOIN package_state s ON s.product = f.product"
+    " s.problem, s.bytes, s.sha256, s.md5, s.inode, s.mtime_ns, s.ctime_ns, s.checked_ms,"
+    " l.name, l.max_file_bytes"
+    " FROM package_file f JOIN product p ON p.name = f.product JOIN profile l ON l.name = p.profile"
+    " LEFT JOIN package_state s ON s.product = f.product"
     " AND s.package = f.package AND s.source = f.source AND s.seq = f.seq"
     " ORDER BY f.product, f.package, f.source, f.seq";
 inline constexpr const char* kFileState =
@@ -277,13 +268,37 @@ inline constexpr const char* kDeleteRequest = "DELETE FROM request WHERE id = ?1
 // Run per event or per slice: none of them may scan device_state, device_version, task,
 // task_component or log.
 inline constexpr const char* kHot[] = {
-    kPlans,         kPlanComponents,     kPackage,       kPackageFiles,       kPlanSources,
-    kDevice,        kDeviceRow,          kVersions,      kLiveTasks,          kNamedTask,
-    kFailedTasks,   kTaskOfPlan,         kLastDevice,    kTaskComponents,     kHasTask,
-    kListed,        kUpdateDevice,       kUpdateSeen,    kDeleteVersion,      kUpdateTaskState,
-    kUpdateTaskEnd, kUpdateTaskDeadline, kUpdateTask,    kTrimTaskComponents, kDueDevices,
-    kDevicesAfter,  kWhitelistAfter,     kQueuedDevices, kLiveDevices,        kNewJournal,
-    kNewRequests,   kAnswerRequest,      kFileState,
+    kPlans,
+    kPlanComponents,
+    kPackage,
+    kPackageFiles,
+    kPlanSources,
+    kDevice,
+    kDeviceRow,
+    kVersions,
+    kLiveTasks,
+    kNamedTask,
+    kFailedTasks,
+    kTaskOfPlan,
+    kTaskComponents,
+    kHasTask,
+    kListed,
+    kUpdateDevice,
+    kUpdateSeen,
+    kDeleteVersion,
+    kUpdateTaskState,
+    kUpdateTaskEnd,
+    kUpdateTaskDeadline,
+    kUpdateTask,
+    kTrimTaskComponents,
+    kDueDevices,
+    kDevicesAfter,
+    kRegisteredDevices,
+    kLiveDevices,
+    kNewJournal,
+    kNewRequests,
+    kAnswerRequest,
+    kFileState,
 };
 
 }  // namespace ota::store::sql

@@ -215,23 +215,6 @@ core::Result<std::vector<Candidate>> Store::DevicesAfter(std::string_view plan,
   });
 }
 
-core::Result<std::vector<Candidate>> Store::WhitelistAfter(std::string_view plan,
-                                                           std::string_view product,
-                                                           std::string_view after, int limit) {
-  return impl_->Run([&]() -> core::Result<std::vector<Candidate>> {
-    Query query = impl_->Ask(sql::kWhitelistAfter);
-    return Candidates(query.Bind(plan, product, after, limit));
-  });
-}
-
-core::Result<std::vector<DeviceRef>> Store::QueuedDevices(std::string_view plan,
-                                                          std::int64_t after_device_id, int limit) {
-  return impl_->Run([&]() -> core::Result<std::vector<DeviceRef>> {
-    Query query = impl_->Ask(sql::kQueuedDevices);
-    return Devices(query.Bind(plan, after_device_id, limit));
-  });
-}
-
 core::Result<std::vector<DeviceRef>> Store::LiveDevices(std::string_view plan,
                                                         std::int64_t after_device_id, int limit) {
   return impl_->Run([&]() -> core::Result<std::vector<DeviceRef>> {

@@ -85,7 +85,6 @@ struct ProductEntry {
   core::Product product;
   std::string dialect;
   std::int64_t max_devices = 0;  // that may register themselves
-  std::string public_key;        // PEM; empty: none
   std::map<std::string, Component, std::less<>> components;
   // wanted active or paused and neither ended nor canceled; priority descending, order ascending.
   // Also those not activated yet (no `state`) and those held.
@@ -100,7 +99,6 @@ struct PlanEntry {
 struct Settings {
   int log_days = 365;
   std::int64_t download_bytes_per_second = 0;  // of all downloads together; 0: no limit
-  int download_connections = 0;                // 0: as the configuration says
 };
 
 // Everything that people configured and that can still matter, as of one read. Immutable.
@@ -178,6 +176,8 @@ struct PackageFile {
   int seq = 0;
   std::string path;      // inside the store directory
   std::string expected;  // SHA-256 that people gave, lower-case hex; empty: none
+  std::string profile;   // the product's, and how large it lets a file be
+  std::int64_t limit_bytes = 0;
 
   std::int64_t id = 0;  // 0: never looked at; stable and never used again
   FileState state = FileState::kHashing;
@@ -282,7 +282,8 @@ class Store {
   core::Result<Listed> ListedIn(std::string_view plan, std::string_view device);
   // Registered ones. Counts rows: once per product at start, not per event.
   core::Result<std::int64_t> CountDevices(std::string_view product);
-  // An upper bound of all registered devices, at the cost of one look.
+  // At least as many as are registered, of all products, at once: the highest id. Ids are given in
+  // order, so it is the number itself as long as no device was ever taken out.
   core::Result<std::int64_t> RegisteredDevices();
 
   // -- what a decision says: inside a transaction
@@ -304,12 +305,6 @@ class Store {
   // Registered devices of `product` with id > after_id.
   core::Result<std::vector<Candidate>> DevicesAfter(std::string_view plan, std::string_view product,
                                                     std::int64_t after_id, int limit);
-  // The whitelist, by name; also devices that are not registered.
-  core::Result<std::vector<Candidate>> WhitelistAfter(std::string_view plan,
-                                                      std::string_view product,
-                                                      std::string_view after, int limit);
-  core::Result<std::vector<DeviceRef>> QueuedDevices(std::string_view plan,
-                                                     std::int64_t after_device_id, int limit);
   // Devices with a task of the plan that has not ended or owes a cancel.
   core::Result<std::vector<DeviceRef>> LiveDevices(std::string_view plan,
                                                    std::int64_t after_device_id, int limit);

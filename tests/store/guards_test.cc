@@ -40,6 +40,20 @@ const std::vector<Case> kCases = {
      "DELETE FROM device WHERE name = 'd2'",
      "it has tags"},
     {"DELETE FROM device WHERE name = 'd1'", nullptr},
+    // signatures are not served
+    {"INSERT INTO product(name, public_key) VALUES ('x', 'PEM')", "does not serve signatures"},
+    {"UPDATE product SET public_key = '' WHERE name = 'pump'", "does not serve signatures"},
+    {"INSERT OR REPLACE INTO product(name, public_key) VALUES ('pump', 'PEM')",
+     "does not serve signatures"},
+    {"UPDATE package SET manifest = x'00' WHERE name = 'main-3'", "does not serve signatures"},
+    {"UPDATE package SET signature = x'' WHERE name = 'main-3'", "does not serve signatures"},
+    {"UPDATE package SET key_id = 'k' WHERE name = 'main-3'", "does not serve signatures"},
+    {"INSERT INTO package(product, name, component, version, signature) VALUES ('thermo', 'x', "
+     "'main', '1', x'00')",
+     "does not serve signatures"},
+    {"INSERT OR REPLACE INTO package(product, name, component, version, key_id) VALUES ('thermo', "
+     "'main-3', 'main', '3.0', 'k')",
+     "does not serve signatures"},
     // packages
     {"INSERT INTO package(product, name, component, version) VALUES ('thermo', 'x', 'none', '1')",
      "no such component"},
@@ -230,7 +244,7 @@ const std::vector<Case> kCases = {
     {"INSERT INTO setting VALUES ('log_days', '1e2')", "from 1 to 3650"},
     {"INSERT INTO setting VALUES ('log_days', '')", "from 1 to 3650"},
     {"INSERT INTO setting VALUES ('download_bytes_per_second', '-1')", "from 0"},
-    {"INSERT INTO setting VALUES ('download_connections', '10001')", "from 0"},
+    {"INSERT INTO setting VALUES ('download_connections', '10')", "must be log_days or"},
     {"INSERT INTO setting VALUES ('colour', 'red')", "setting.name"},
     // requests
     {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring')", "names no device"},

@@ -400,6 +400,8 @@ TEST_F(Rows, AFileIsReadyWhenItWasHashedAndIsTheExpectedOne) {
   PackageFile file = files->at(0);
   EXPECT_EQ(file.id, 0);
   EXPECT_EQ(file.path, "thermo/main-2.bin");
+  EXPECT_EQ(file.profile, "default");
+  EXPECT_EQ(file.limit_bytes, 1'048'576'000);
   file.state = FileState::kReady;
   file.bytes = 10;
   file.sha256 = std::string(64, 'a');
@@ -515,13 +517,11 @@ TEST_F(Rows, AnEndedPlanStaysEnded) {
 TEST_F(Rows, SettingsHaveDefaultsAndAreRead) {
   EXPECT_EQ(catalogue_->settings.log_days, 365);
   ASSERT_EQ(Shell("INSERT INTO setting VALUES ('log_days', '7'), ('download_bytes_per_second', "
-                  "'5000000000'),"
-                  " ('download_connections', '3')"),
+                  "'5000000000')"),
             "");
   Load();
   EXPECT_EQ(catalogue_->settings.log_days, 7);
   EXPECT_EQ(catalogue_->settings.download_bytes_per_second, 5'000'000'000);
-  EXPECT_EQ(catalogue_->settings.download_connections, 3);
 }
 
 // -- slices, deadlines, what others did
@@ -549,17 +549,9 @@ TEST_F(Rows, SlicesGoThroughEveryDeviceOnce) {
   EXPECT_EQ(slice->at(0).device.key, (core::DeviceKey{"thermo", "d9"}));
   EXPECT_TRUE(slice->at(0).black);  // on the list
 
-  slice = store_->WhitelistAfter("spring", "thermo", "", 10);
-  ASSERT_THAT(*slice, SizeIs(2));
-  EXPECT_TRUE(slice->at(0).has_task);
-  EXPECT_EQ(slice->at(1).device.key.device, "later");
-  EXPECT_EQ(slice->at(1).device.id, 0);
-  EXPECT_THAT(*store_->WhitelistAfter("spring", "thermo", "later", 10), IsEmpty());
-
-  EXPECT_THAT(*store_->QueuedDevices("spring", 0, 10), SizeIs(1));
-  EXPECT_THAT(*store_->QueuedDevices("spring", devices[0].id, 10), IsEmpty());
   EXPECT_THAT(*store_->LiveDevices("spring", 0, 10), SizeIs(1));
   EXPECT_EQ(*store_->CountDevices("thermo"), 3);
+  EXPECT_EQ(*store_->RegisteredDevices(), 4);
   EXPECT_TRUE(store_->ListedIn("spring", "d1")->white);
   EXPECT_TRUE(store_->ListedIn("spring", "d9")->black);
   EXPECT_FALSE(store_->ListedIn("spring", "D9")->black);
