@@ -371,7 +371,7 @@ TEST_F(Site, AnOlderCopyHoldsEveryPlanUntilARelease) {
   std::filesystem::copy_file(directory_ / "copy.db", options_.database);
   messages_.clear();
   StartAndOpen();
-  EXPECT_THAT(Log(), HasSubstr("held until"));
+  ASSERT_TRUE(Until([&] { return Log().find("held until") != std::string::npos; })) << Log();
   Connect("d1", 3);
   Report("d1", "1.0");
   ASSERT_NE(Answer("d1"), "");
@@ -405,6 +405,53 @@ TEST_F(Site, BlocksOfAFileComeInOrderAndTheReplyAfterThem) {  // [N-28] [N-13]
   EXPECT_EQ(messages_[0].payload.size(), 512u);
   EXPECT_TRUE(messages_[1].topic.ends_with("down/block/b3/4512"));
   EXPECT_EQ(messages_[1].payload.size(), 488u);
+}
+
+TEST_F(Site, TwoPlansThatHaveBeenScannedLeaveTheEngineAtRest) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("INSERT INTO plan(name, product) VALUES ('summer', 'acme');"
+      "INSERT INTO plan_component(plan, seq, component, full) VALUES ('summer', 1, 'main', "
+      "'main-2');"
+      "UPDATE plan SET wanted = 'active'");
+  ASSERT_TRUE(Until([&] {
+    return Ask("SELECT count(*) FROM plan_state WHERE scanned = 1") == "2" &&
+           Ask("SELECT state FROM package_state") == "ready";
+  })) << Log();
+  Connect("d1", 1);
+  Report("d1", "2.0");
+  ASSERT_NE(Answer("d1"), "");
+  const int before = std::stoi(Ask("SELECT commit_no FROM engine_state"));
+  for (int i = 0; i < 20; ++i) {
+    Report("d1", "2.0");
+    ASSERT_NE(Answer("d1"), "");
+  }
+  EXPECT_LE(std::stoi(Ask("SELECT commit_no FROM engine_state")), before + 2)
+      << "reports that change nothing are no commits";
+}
+
+TEST_F(Site, MoreRequestsThanOneSliceAreAllAnswered) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)"
+      "INSERT INTO request(act) SELECT 'release' FROM n");
+  EXPECT_TRUE(
+      Until([&] { return Ask("SELECT count(*) FROM request WHERE state = 'new'") == "0"; }));
+}
+
+TEST_F(Site, AnotherDatabaseUnderTheRunningBrokerIsRecognizedAndServed) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Sql("VACUUM INTO '" + (directory_ / "copy.db").string() + "'");
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  ASSERT_NE(Await("d1", "down/plan"), "") << Log();
+  std::filesystem::rename(directory_ / "copy.db", options_.database);
+  ASSERT_TRUE(Until([&] { return Log().find("held until") != std::string::npos; })) << Log();
+  Sql("UPDATE plan SET wanted = 'canceled' WHERE name = 'spring'");
+  EXPECT_TRUE(Until([&] { return Ask("SELECT state FROM plan_state") == "canceled"; })) << Log();
 }
 
 TEST_F(Site, AMistakeOfTheConfigurationIsOneClearError) {
