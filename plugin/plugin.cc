@@ -424,6 +424,7 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   const guard::Client client = Identify(instance, event.client);
   if (guard::CheckWrite(client, topic) != guard::Verdict::kAllow) {
     if (instance.options.guard == engine::GuardMode::kReport) {
+      event.retain = false;
       return MOSQ_ERR_SUCCESS;
     }
     service.TellDenied(event.client, "is denied: publishes to", text);

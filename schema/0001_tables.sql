@@ -302,6 +302,8 @@ CREATE TABLE task (
 -- At most one task of a device is open, whatever the engine believes.
 CREATE UNIQUE INDEX task_open ON task(device_id)
   WHERE state IN ('offered', 'postponed', 'accepted', 'downloading', 'waiting', 'installing', 'rebooting', 'retrying');
+-- What a report may still turn into a success.
+CREATE INDEX task_failed ON task(device_id) WHERE state IN ('failed', 'refused');
 CREATE INDEX task_live ON task(device_id) WHERE ended_ms = 0 OR owes_cancel = 1;
 CREATE INDEX task_deadline ON task(deadline_ms) WHERE deadline_ms IS NOT NULL;
 CREATE INDEX task_plan ON task(plan, state, device_id);

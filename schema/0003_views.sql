@@ -37,7 +37,9 @@ CREATE VIEW reasons(name, text) AS VALUES
   ('reboot_timeout', 'The device did not come back from its reboot in time.'),
   ('plan_canceled', 'The plan was canceled.'),
   ('task_canceled', 'The task was canceled by a request.'),
-  ('component_gone', 'The device''s complete report lacks a component of the plan.');
+  ('component_gone', 'The device''s complete report lacks a component of the plan.'),
+  ('on_trial', 'The device runs the target on trial: it has to keep it or to go back first.'),
+  ('not_kept', 'The target runs, but the device did not keep it, or reboot, in time.');
 
 -- Task states as a console shows them. Retries do not change what is shown.
 CREATE VIEW shown_states(state, shown) AS VALUES
@@ -66,11 +68,12 @@ FROM task t JOIN device_state d ON d.id = t.device_id;
 -- One row for each device, known by an administrator's row, by its reports, or by both.
 -- `versions` lists the installed components. `plan` to `reason_text` are of the open task, or, without one, of the
 -- first queued one; `queued` counts the tasks that wait for their turn. Presence is not stored: see `last_seen`.
+-- `measured` is the age of battery, signal and free space.
 CREATE VIEW devices AS
 SELECT s.product, s.name AS device,
        coalesce((SELECT group_concat(v.component || ' ' || v.version || iif(v.trial, ' (trial)', ''), ', ') FROM device_version v WHERE v.device_id = s.id), '') AS versions,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.seen_ms / 1000, 'unixepoch') AS last_seen,
-       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS last_report,
+       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS measured,
        s.battery, s.signal, s.free_bytes,
        t.plan, t.name AS task, (SELECT shown FROM shown_states x WHERE x.state = t.state) AS shown, t.state,
        t.reason, (SELECT text FROM reasons r WHERE r.name = t.reason) AS reason_text,

@@ -289,6 +289,8 @@ CREATE TABLE task (
 CREATE UNIQUE INDEX task_open ON task(device_id)
   WHERE state IN ('offered', 'postponed', 'accepted', 'downloading', 'waiting', 'installing', 'rebooting', 'retrying');
 
+CREATE INDEX task_failed ON task(device_id) WHERE state IN ('failed', 'refused');
+
 CREATE INDEX task_live ON task(device_id) WHERE ended_ms = 0 OR owes_cancel = 1;
 
 CREATE INDEX task_deadline ON task(deadline_ms) WHERE deadline_ms IS NOT NULL;
@@ -399,7 +401,9 @@ CREATE VIEW reasons(name, text) AS VALUES
   ('reboot_timeout', 'The device did not come back from its reboot in time.'),
   ('plan_canceled', 'The plan was canceled.'),
   ('task_canceled', 'The task was canceled by a request.'),
-  ('component_gone', 'The device''s complete report lacks a component of the plan.');
+  ('component_gone', 'The device''s complete report lacks a component of the plan.'),
+  ('on_trial', 'The device runs the target on trial: it has to keep it or to go back first.'),
+  ('not_kept', 'The target runs, but the device did not keep it, or reboot, in time.');
 
 CREATE VIEW shown_states(state, shown) AS VALUES
   ('queued', 'To Be Pushed'),
@@ -426,7 +430,7 @@ CREATE VIEW devices AS
 SELECT s.product, s.name AS device,
        coalesce((SELECT group_concat(v.component || ' ' || v.version || iif(v.trial, ' (trial)', ''), ', ') FROM device_version v WHERE v.device_id = s.id), '') AS versions,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.seen_ms / 1000, 'unixepoch') AS last_seen,
-       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS last_report,
+       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(s.reported_ms, 0) / 1000, 'unixepoch') AS measured,
        s.battery, s.signal, s.free_bytes,
        t.plan, t.name AS task, (SELECT shown FROM shown_states x WHERE x.state = t.state) AS shown, t.state,
        t.reason, (SELECT text FROM reasons r WHERE r.name = t.reason) AS reason_text,

@@ -229,5 +229,5 @@ configured 'set_tcp_nodelay[[:space:]]+true' ||
 ! configured 'per_listener_settings[[:space:]]+true' ||
   echo '  - per_listener_settings true: Mosquitto 2.0.11 calls no plugin regularly then, and the OTA plugin refuses to
     serve; newer versions need the plugin lines in every listener that devices use.'
-echo "  - Administrators who are not root: adduser NAME mosquitto, to add packages and to read the database."
-echo '  - Restart the broker: systemctl restart mosquitto. Then look: journalctl -u mosquitto; otactl status'
+echo "  - Administrators who are not root: run otactl with sudo; the database can be written by root and mosquitto alone."
+echo "  - Restart the broker: systemctl restart mosquitto. Then look: the broker's log (Debian: /var/log/mosquitto/mosquitto.log), sudo otactl status"

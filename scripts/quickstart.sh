@@ -139,7 +139,7 @@ sleep 0.5 # the broker's last lines
 step 'What the views say'
 table() { otactl sql -table "$1" && echo; }
 table 'SELECT plan, wanted, state, devices, updated, failed FROM plans' || die 'otactl failed'
-table 'SELECT device, versions, battery, last_report FROM devices' || die 'otactl failed'
+table 'SELECT device, versions, battery, last_seen FROM devices' || die 'otactl failed'
 table 'SELECT plan, device, shown, state, reason_text, since FROM plan_devices' || die 'otactl failed'
 [ "$(otactl sql "SELECT state FROM tasks WHERE device = 'pump-1'" | grep -c succeeded)" = 1 ] ||
   die 'the plan does not say that the device is upgraded'

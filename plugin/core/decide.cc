@@ -14,6 +14,10 @@
 namespace ota::core {
 namespace {
 
+// How often an offer is sent before it goes back to the queue: at its deadline to a device that is
+// there [N-16].
+constexpr int kOffers = 3;
+
 bool Brings(const std::vector<Downlink>& messages) {
   return std::any_of(messages.begin(), messages.end(), [](const Downlink& message) {
     return std::holds_alternative<Offer>(message) || std::holds_alternative<Download>(message);
@@ -81,42 +85,63 @@ void Expire(Draft& draft) {
   Task& task = *draft.s.open;
   const Timeouts& timeouts = task.plan->timeouts;
   const FileSet* files = CurrentFiles(task);
-  const bool unready = task.state == TaskState::kAccepted && (files == nullptr || !files->ready);
-  if (task.plan->held || unready) {
+  const bool fetches = task.state == TaskState::kAccepted || task.state == TaskState::kDownloading;
+  if (task.plan->held || (fetches && (files == nullptr || !files->ready))) {
     // The device has nothing to act on, so its silence means nothing.
     task.deadline = draft.now.steady + timeouts.download;
     return;
   }
   switch (task.state) {
     case TaskState::kOffered:
+      if (draft.Reachable() && task.offers % kOffers != 0) {
+        ++task.offers;
+        draft.Renew();
+        draft.SendOwed();
+        return;
+      }
       draft.Requeue(Reason::kOfferUnanswered);
       return;
     case TaskState::kPostponed:
       draft.Requeue(Reason::kNone);
       return;
-    case TaskState::kAccepted:
-    case TaskState::kDownloading: {
-      // A device that is away is waited for, but not for longer than `longest` after the offer.
-      const Duration left = task.offered + timeouts.longest - draft.now.wall;
-      if (draft.s.device.connection == 0 && left > Duration(0)) {
-        task.deadline = draft.now.steady + std::min<Duration>(timeouts.download, left);
-        return;
-      }
-      draft.FailAttempt(Reason::kDownloadTimeout, 0, "");
-      return;
-    }
     case TaskState::kWaiting:
       draft.Apply(task, TaskEvent::kResume);
-      draft.SendOwed();
+      if (!draft.SendOwed() && !draft.Reachable()) {
+        draft.MissDevice();
+      }
+      return;
+    case TaskState::kAccepted:
+      if (draft.Reachable() && task.reason != Reason::kDownloadTimeout) {
+        task.reason = Reason::kDownloadTimeout;  // once more, then it is one
+        task.detail.clear();
+        draft.Renew();
+        draft.SendOwed();
+        return;
+      }
+      [[fallthrough]];
+    case TaskState::kDownloading:
+      if (draft.Reachable()) {
+        draft.FailAttempt(Reason::kDownloadTimeout, 0, "");
+      } else {
+        draft.MissDevice();
+      }
       return;
     case TaskState::kInstalling:
       draft.FailAttempt(Reason::kInstallTimeout, 0, "");
       return;
     case TaskState::kRebooting:
-      draft.FailAttempt(Reason::kRebootTimeout, 0, "");
+      if (draft.RunsTarget()) {
+        draft.End(TaskEvent::kFail, Reason::kNotKept);  // another attempt would change nothing
+      } else {
+        draft.FailAttempt(Reason::kRebootTimeout, 0, "");
+      }
       return;
     case TaskState::kRetrying:
-      draft.Proceed();
+      if (draft.Reachable()) {
+        draft.Proceed();
+      } else {
+        draft.MissDevice();
+      }
       return;
     case TaskState::kQueued:
     case TaskState::kSucceeded:
@@ -157,13 +182,15 @@ Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now&
         task.detail.clear();
       }
     }
+    draft.Greet();
     answer = Dispatch(draft, uplink.body);
     if (!draft.s.open && !is_report) {
       draft.Next();
     }
   }
   const bool ok = answer.code == ReplyCode::kOk;
-  const std::optional<seconds> again = ok && is_report ? Again(draft) : std::nullopt;
+  const bool is_block = std::holds_alternative<BlockRequest>(uplink.body);
+  const std::optional<seconds> again = ok && !is_block ? Again(draft) : std::nullopt;
   Decision decision = draft.Finish();
   if (uplink.id || !ok) {
     Origin origin = OriginOf(uplink.body);
@@ -203,8 +230,7 @@ Decision DecideDeadline(const Snapshot& snapshot, const Now& now) {
 Decision DecideNext(const Snapshot& snapshot, const Now& now) {
   Draft draft(snapshot, now, false);
   draft.KeepInScope();
-  if (draft.s.open && snapshot.owed_connection != snapshot.device.connection &&
-      !draft.RunsTarget()) {
+  if (draft.s.open && snapshot.owed_connection != snapshot.device.connection) {
     draft.SendOwed();
   }
   draft.Next();
@@ -252,6 +278,7 @@ Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::str
   };
   if (s.open && consent(*s.open) && s.open->state == TaskState::kOffered) {
     draft.SendOwed();
+    draft.AutoConfirm();
   }
   for (Task& one : s.queued) {
     consent(one);
@@ -269,11 +296,11 @@ Decision DecideRetry(const Snapshot& snapshot, const Task& ended, std::string na
   draft.Log(ended, "retry", std::move(detail));
   draft.log.back().old_state = Name(ended.state);
   draft.log.back().new_state = Name(TaskState::kQueued);
-  Task again = MakeTask(ended.plan, std::move(name), now.wall);
-  again.id = ended.id;
-  again.listed_white = ended.listed_white;
-  again.listed_black = ended.listed_black;
-  draft.s.queued.push_back(std::move(again));
+  Task anew = MakeTask(ended.plan, std::move(name), now.wall);
+  anew.id = ended.id;
+  anew.listed_white = ended.listed_white;
+  anew.listed_black = ended.listed_black;
+  draft.Enqueue(std::move(anew));
   draft.Next();
   return draft.Finish();
 }

@@ -61,8 +61,8 @@ Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason re
                       std::string detail, const Now& now);
 
 // People have consented on the platform to the queued or open task of a plan in manual mode: the
-// offer says so from now on, and one that the device has not answered is sent again [N-15]. Does
-// nothing for any other task.
+// offer says so from now on, and one that the device has not answered is sent again [N-15], with
+// the download if the product needs no confirmation [N-19]. Does nothing for any other task.
 Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::string detail,
                        const Now& now);
 

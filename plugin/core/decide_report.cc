@@ -16,12 +16,19 @@ bool Contains(const std::vector<std::string>& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-// Takes over the device's values; members that are absent leave what was known.
-void UpdateDevice(Device& device, const VersionReport& report, Instant now) {
+// Takes over the device's values; members that are absent leave what was known, but for what the
+// first report of a connection settles: `maxBytes` and `sleep`.
+void UpdateDevice(Device& device, const VersionReport& report, bool first, Instant now) {
   if (device.id == 0) {
     device.registered = now;
   }
-  device.reported = now;
+  if (report.battery || report.signal || report.free_bytes) {
+    device.reported = now;
+  }
+  if (first) {
+    device.max_bytes = kMaxBytes;
+    device.sleep = seconds(0);
+  }
   device.reported_connection = device.connection;
   const auto take = [](auto& known, const auto& told) {
     if (told) {
@@ -87,16 +94,11 @@ std::set<std::string> UpdateInstalled(Draft& draft, const VersionReport& report,
 
 // Plans in force that the device belongs to now, as a version differs.
 void AddProspects(Draft& draft) {
-  std::vector<Task>& queued = draft.s.queued;
   for (const Task& prospect : draft.s.prospects) {
     if (!Matches(*prospect.plan, draft.s.device, prospect.listed_white, prospect.listed_black)) {
       continue;
     }
-    const auto comes_first = [](const Task& one, const Task& other) {
-      return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
-                                                        : one.plan->order < other.plan->order;
-    };
-    queued.insert(std::upper_bound(queued.begin(), queued.end(), prospect, comes_first), prospect);
+    draft.Enqueue(prospect);
     draft.Log(prospect, "plan", "the device matches");
     draft.log.back().new_state = Name(TaskState::kQueued);
   }
@@ -109,8 +111,13 @@ void ReconsiderOffer(Draft& draft) {
     const Installed* installed = FindInstalled(draft.s.device, component.name);
     Reason reason = Reason::kNotReported;
     if (installed != nullptr) {
-      const bool there = AtTarget(draft.s.device, component.name, component.target);
-      reason = there ? Reason::kNone : Choose(component, installed->version).reason;
+      if (AtTarget(draft.s.device, component.name, component.target)) {
+        reason = Reason::kNone;
+      } else if (installed->version == component.target) {
+        reason = Reason::kOnTrial;
+      } else {
+        reason = Choose(component, installed->version).reason;
+      }
     }
     if (reason != Reason::kNone) {
       draft.Withdraw(CancelText(reason));
@@ -147,25 +154,29 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
       current.state = ComponentState::kProved;
       draft.Proceed();
     } else {
-      current.installing = true;  // a reboot is still to come
-      draft.Apply(*draft.s.open, TaskEvent::kReboot);
+      draft.AwaitProof();
     }
     return;
   }
   if (!in_flight) {
     return;  // the attempt has failed already
   }
-  if (reported->second != current.source) {
+  const Installed* was = FindInstalled(draft.before.device, current.name);
+  const bool left_target = was != nullptr && was->version == current.target;
+  // A component that was on trial when its turn came has no source.
+  if (reported->second != current.source && !(left_target && current.source.empty())) {
     draft.FailAttempt(Reason::kForeignVersion, 0, current.name + " " + reported->second);
     return;
   }
   // An equal boot id tells that the device has only reconnected, and goes on.
   const bool rebooted = knows_boot ? other_boot : other_connection;
-  const Installed* was = FindInstalled(draft.before.device, current.name);
-  const bool left_target = was != nullptr && was->version == current.target;
   if (left_target || (current.installing && rebooted)) {
-    draft.FailAttempt(Reason::kRolledBack, 0, current.name + " " + current.source);
+    draft.FailAttempt(Reason::kRolledBack, 0, current.name + " " + reported->second);
+    return;
   }
+  // Whether it reboots is measured from the last sight of the old version.
+  current.boot_id = device.boot_id;
+  draft.s.download_connection = device.connection;
 }
 
 void JudgeOpen(Draft& draft, const VersionReport& report, const std::set<std::string>& changed) {
@@ -189,24 +200,30 @@ void JudgeOpen(Draft& draft, const VersionReport& report, const std::set<std::st
   }
 }
 
-// Tasks that had failed and whose targets the device reports now [N-27]; those that people or the
-// device had ended stay as they are.
+// The device reported a failure of the download, perhaps one that it calls a refusal.
+bool HasFailed(const Task& task) {
+  return task.state == TaskState::kFailed ||
+         (task.state == TaskState::kRefused && task.code == kRefusedCode);
+}
+
+// Tasks that had failed and whose targets the device reports now [N-27]; those that people or a
+// refused offer had ended stay as they are.
 void CompleteLate(Draft& draft, bool changed) {
   std::vector<Task>& failed = draft.s.failed;
   const std::optional<Task>& named = draft.s.named;
-  if (named && named->state == TaskState::kFailed &&
+  if (named && HasFailed(*named) &&
       std::none_of(failed.begin(), failed.end(),
                    [&](const Task& one) { return one.name == named->name; })) {
     failed.push_back(*named);
   }
   for (Task& task : failed) {
-    if (task.state == TaskState::kFailed && AtTargets(draft.s.device, task)) {
+    if (HasFailed(task) && AtTargets(draft.s.device, task)) {
       const std::string detail = "late, after " + std::string(Name(task.reason));
       draft.Apply(task, TaskEvent::kSucceed, Reason::kAtTarget, detail);
       task.ended = draft.now.wall;
     }
   }
-  if (changed && named && IsEnded(named->state) && named->state != TaskState::kFailed &&
+  if (changed && named && IsEnded(named->state) && !HasFailed(*named) &&
       named->state != TaskState::kSucceeded && AtTargets(draft.s.device, *named)) {
     draft.Log(*named, "late", "the device has reached the targets all the same");
   }
@@ -250,14 +267,14 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
   const bool first = old.reported_connection != device.connection;
   const bool new_boot = report.boot_id && *report.boot_id != old.boot_id;
   const bool arrived = first || new_boot;
-  UpdateDevice(device, report, draft.now.wall);
+  UpdateDevice(device, report, first, draft.now.wall);
   if (old.id == 0) {
     LogEntry entry;
     entry.event = "register";
     draft.log.push_back(std::move(entry));
   }
   const std::set<std::string> changed = UpdateInstalled(draft, report, report.full.value_or(first));
-  if (device.max_bytes != old.max_bytes) {
+  if (first || device.max_bytes != old.max_bytes) {  // [N-18]: one try
     for (Task& task : draft.s.queued) {
       if (task.reason == Reason::kTooLarge) {
         task.reason = Reason::kNone;
@@ -275,22 +292,22 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     }
     JudgeOpen(draft, report, changed);
   }
+  if (draft.s.open && draft.s.open->state == TaskState::kRetrying &&
+      draft.s.open->deadline <= draft.now.steady && !draft.s.open->plan->held) {
+    draft.Proceed();
+  }
   draft.KeepInScope();
   if (draft.s.open && report.request && draft.s.open->state == TaskState::kPostponed) {
     draft.Requeue(Reason::kNone);  // the device asks before the time that it had named
   }
   if (draft.s.open && draft.messages.empty()) {
     const bool asks = report.request && draft.s.open->state == TaskState::kOffered;
-    const bool owed = new_boot || (first && draft.s.owed_connection != device.connection);
-    if (asks || (owed && !draft.RunsTarget())) {
+    const bool owed = new_boot || draft.s.owed_connection != device.connection;
+    if (asks || owed) {
       draft.SendOwed();
     }
   }
   draft.Next();
-  if (draft.s.open && IsInFlight(draft.s.open->state) && draft.RunsTarget()) {
-    draft.Current()->installing = true;  // also of a component whose turn has only just come
-    draft.Apply(*draft.s.open, TaskEvent::kReboot);
-  }
   std::vector<Downlink> messages = Cancels(draft, report, arrived);
   messages.insert(messages.end(), std::make_move_iterator(draft.messages.begin()),
                   std::make_move_iterator(draft.messages.end()));

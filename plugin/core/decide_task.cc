@@ -12,7 +12,6 @@ namespace ota::core {
 namespace {
 
 constexpr std::int64_t kMaxWindow = 262144;  // bytes of one block request [N-28]
-constexpr seconds kHashing{10};              // when to ask again for files that are not ready
 
 Answer Conflict(const Task& task) {
   return {
@@ -65,24 +64,39 @@ Reason ReasonOf(int code) {
   return Reason::kDeviceFailed;
 }
 
+// A device that has rolled back runs no trial any more, also when it says so before its versions.
+void ReturnToSource(Draft& draft) {
+  const TaskComponent& current = *draft.Current();
+  for (Installed& one : draft.s.device.installed) {
+    if (one.component == current.name && one.version == current.target && !current.source.empty()) {
+      one = {one.component, current.source, false, draft.now.wall};
+    }
+  }
+}
+
 void OnFailure(Draft& draft, const Progress& progress) {
   const bool rolled_back = progress.state == ProgressState::kRolledBack;
   const int code = progress.code.value_or(rolled_back ? 0 : -1);
-  if (code == -5 && !rolled_back) {
+  if (code == kRefusedCode && !rolled_back) {
     draft.s.open->code = code;
     draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, progress.message);
     return;
   }
   const Reason reason = rolled_back ? Reason::kRolledBack : ReasonOf(code);
   const Task& task = *draft.s.open;
-  // A retry without an interval has begun already when the same report comes twice. One without
-  // `attempt` could be either; before any sign of the new attempt it counts as the old one's [N-7].
+  // A retry without an interval has begun already when the same report comes twice, or when the
+  // version has told the roll-back before. One without `attempt` could be either; before any sign
+  // of the new attempt it counts as the old one's [N-7].
+  const bool same = rolled_back || (task.code == code && task.detail == progress.message);
   const bool repeated = !progress.attempt && task.state == TaskState::kAccepted &&
-                        task.retries > 0 && task.reason == reason && task.code == code &&
-                        task.detail == progress.message;
-  if (!repeated) {
-    draft.FailAttempt(reason, code, progress.message);
+                        task.retries > 0 && task.reason == reason && same;
+  if (repeated) {
+    return;
   }
+  if (rolled_back) {
+    ReturnToSource(draft);
+  }
+  draft.FailAttempt(reason, code, progress.message);
 }
 
 TaskEvent EventOf(ProgressState state) {
@@ -135,12 +149,12 @@ std::optional<Answer> Unless(Draft& draft, std::string_view task) {
     ClearDebts(draft);
     return std::nullopt;
   }
-  for (const Task& queued : s.queued) {
-    if (is_named(queued)) {
-      return Conflict(queued);
-    }
+  // An offer that went back to the queue, and does not come again now, is over for the device.
+  const auto queued = std::find_if(s.queued.begin(), s.queued.end(), is_named);
+  if (queued != s.queued.end() && queued->offers == 0) {
+    return Conflict(*queued);
   }
-  const bool over = (s.named && is_named(*s.named)) ||
+  const bool over = queued != s.queued.end() || (s.named && is_named(*s.named)) ||
                     std::any_of(s.cancels.begin(), s.cancels.end(), is_named) ||
                     std::any_of(draft.ended.begin(), draft.ended.end(), is_named);
   if (over) {
@@ -204,18 +218,34 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
     OnFailure(draft, progress);
     return {};
   }
+  const bool waits = progress.state == ProgressState::kWaiting;
+  const std::optional<seconds> asked = waits ? progress.retry_after : progress.eta;
+  if (draft.RunsTarget() && progress.state != ProgressState::kRebooting) {
+    draft.Touch(asked);  // late: the installation is over
+    return {};
+  }
+  // Also what a download server makes of a request: a sign of life that says no more.
+  const bool bare = progress.state == ProgressState::kDownloading && !progress.percent &&
+                    !progress.attempt && progress.message.empty();
+  if (bare && task.state == TaskState::kDownloading) {
+    draft.Touch(asked);
+    return {};
+  }
   const std::size_t logged = draft.log.size();
   const bool news = current.progress != progress.state;
   current.progress = progress.state;
   if (progress.percent || news) {
     current.percent = progress.percent.value_or(-1);
   }
-  if (progress.state == ProgressState::kInstalling || progress.state == ProgressState::kRebooting) {
+  if ((progress.state == ProgressState::kInstalling ||
+       progress.state == ProgressState::kRebooting) &&
+      !current.installing) {
     current.installing = true;
+    current.boot_id = draft.s.device.boot_id;
+    draft.s.download_connection = draft.s.device.connection;
   }
-  const bool waits = progress.state == ProgressState::kWaiting;
   draft.Apply(task, EventOf(progress.state), waits ? Reason::kNotYet : Reason::kNone,
-              progress.message, waits ? progress.retry_after : progress.eta);
+              progress.message, asked);
   if (news && draft.log.size() == logged) {
     draft.Log(task, "progress", std::string(Name(progress.state)));
   }
@@ -237,8 +267,9 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   if (!draft.s.product.blocks) {
     return {ReplyCode::kConflict, "the product delivers no blocks", {}};
   }
+  draft.Touch();  // that it asks is a sign, whatever the answer is [N-26]
   if (task.plan->held) {
-    return {ReplyCode::kUnavailable, "the plan is held", seconds(3600)};
+    return {ReplyCode::kUnavailable, "the plan is held", kHeld};
   }
   const FileSet* set = CurrentFiles(task);
   if (set == nullptr || request.file < 0 ||
@@ -268,8 +299,6 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   draft.blocks = std::move(grant);
   if (task.state == TaskState::kAccepted || task.state == TaskState::kWaiting) {
     draft.Apply(task, TaskEvent::kFetch);
-  } else {
-    draft.Touch();
   }
   return {};
 }

@@ -11,6 +11,22 @@
 namespace ota::core {
 namespace {
 
+const TaskComponent* CurrentOf(const Task& task) {
+  for (const TaskComponent& component : task.components) {
+    if (component.state == ComponentState::kCurrent) {
+      return &component;
+    }
+  }
+  return nullptr;
+}
+
+// The current component runs its target: on trial, before its reboot, or not judged yet.
+bool Runs(const Task& task, const Device& device) {
+  const TaskComponent* current = CurrentOf(task);
+  const Installed* installed = current == nullptr ? nullptr : FindInstalled(device, current->name);
+  return installed != nullptr && installed->version == current->target;
+}
+
 // How long a task may stay in `state`; nothing: for ever. What the device asks for (`asked`, and
 // twice its sleep) counts up to timeouts.longest [N-26].
 std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState state,
@@ -32,7 +48,7 @@ std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState
     case TaskState::kInstalling:
       return std::max(timeouts.install, wish);
     case TaskState::kRebooting:
-      return std::max(timeouts.reboot, wish);
+      return std::max({timeouts.reboot, wish, Runs(task, device) ? timeouts.longest : wish});
     case TaskState::kRetrying:
       return task.plan->retry.interval;
     case TaskState::kQueued:
@@ -47,15 +63,6 @@ std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState
 
 bool RunsOnSilence(TaskState state) {
   return IsInFlight(state) && state != TaskState::kWaiting;
-}
-
-const TaskComponent* CurrentOf(const Task& task) {
-  for (const TaskComponent& component : task.components) {
-    if (component.state == ComponentState::kCurrent) {
-      return &component;
-    }
-  }
-  return nullptr;
 }
 
 // The task as it was stored; null: it was not.
@@ -94,6 +101,9 @@ bool Draft::Apply(Task& task, TaskEvent event, Reason reason, std::string detail
   const TaskState from = task.state;
   const bool stays = from == *to;
   task.state = *to;
+  if (*to == TaskState::kSucceeded) {
+    task.code = 0;
+  }
   if (!stays || reason != Reason::kNone || !detail.empty()) {
     task.reason = reason;
     task.detail = std::move(detail);
@@ -127,6 +137,15 @@ void Draft::Log(const Task& task, std::string_view event, std::string detail) {
   log.push_back(std::move(entry));
 }
 
+void Draft::Enqueue(Task task) {
+  const auto comes_first = [](const Task& one, const Task& other) {
+    return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
+                                                      : one.plan->order < other.plan->order;
+  };
+  const auto place = std::upper_bound(s.queued.begin(), s.queued.end(), task, comes_first);
+  s.queued.insert(place, std::move(task));
+}
+
 TaskComponent* Draft::Current() {
   for (TaskComponent& component : s.open->components) {
     if (component.state == ComponentState::kCurrent) {
@@ -143,6 +162,17 @@ void Draft::Touch(std::optional<seconds> asked) {
       task.deadline = std::max(task.deadline, std::optional<Instant>(now.steady + *allowed));
     }
   }
+}
+
+void Draft::Renew() {
+  if (const auto allowed = Allowed(*s.open, s.device, s.open->state, std::nullopt)) {
+    s.open->deadline = now.steady + *allowed;
+  }
+}
+
+bool Draft::Reachable() const {
+  const Device& device = s.device;
+  return device.connection != 0 && (heard || device.reported_connection == device.connection);
 }
 
 void Draft::End(TaskEvent event, Reason reason, std::string detail) {
@@ -162,12 +192,7 @@ void Draft::Requeue(Reason reason, std::string detail) {
   if (TaskComponent* current = Current()) {
     current->state = ComponentState::kPending;
   }
-  const auto comes_first = [](const Task& one, const Task& other) {
-    return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
-                                                      : one.plan->order < other.plan->order;
-  };
-  s.queued.insert(std::upper_bound(s.queued.begin(), s.queued.end(), *s.open, comes_first),
-                  *s.open);
+  Enqueue(std::move(*s.open));
   s.open.reset();
   s.download_connection = s.owed_connection = 0;
 }
@@ -181,7 +206,7 @@ void Draft::FailAttempt(Reason reason, int code, std::string detail) {
   }
   ++task.retries;
   Apply(task, TaskEvent::kRetry, reason, std::move(detail));
-  if (task.plan->retry.interval <= seconds(0)) {
+  if (task.plan->retry.interval <= seconds(0) && Reachable()) {
     Proceed();
   }
 }
@@ -211,32 +236,39 @@ void Draft::Proceed() {
     End(TaskEvent::kFail, Reason::kComponentGone, next->name);
     return;
   }
+  TaskComponent* current = Current();
+  if (current != nullptr && current != next) {
+    current->state = ComponentState::kPending;
+  }
+  if (installed->version == next->target) {
+    // On trial, or before its reboot. A trial that this task did not begin has rebooted already.
+    if (current != next) {
+      next->state = ComponentState::kCurrent;
+      s.download_connection = s.owed_connection = 0;
+    }
+    AwaitProof();
+    return;
+  }
   if (next->state == ComponentState::kProved) {
     next->state = ComponentState::kPending;
     FailAttempt(Reason::kRolledBack, 0, next->name + " " + installed->version);
     return;
   }
-  // What runs on trial is not what a download starts from.
-  const std::string source = installed->version == next->target && !next->source.empty()
-                                 ? next->source
-                                 : installed->version;
-  const Choice choice = Choose(*planned, source);
+  const Choice choice = Choose(*planned, installed->version);
   if (choice.set == nullptr) {
-    End(TaskEvent::kFail, choice.reason, next->name + " " + source);
+    End(TaskEvent::kFail, choice.reason, next->name + " " + installed->version);
     return;
   }
-  if (TaskComponent* current = Current(); current != nullptr && current != next) {
-    current->state = ComponentState::kPending;
-  }
   next->state = ComponentState::kCurrent;
-  next->source = source;
+  next->source = installed->version;
   next->package = choice.kind;
   ++next->attempt;
   next->percent = -1;
   next->progress.reset();
   next->installing = false;
   next->boot_id = s.device.boot_id;
-  s.download_connection = s.owed_connection = 0;
+  s.download_connection = s.device.connection;
+  s.owed_connection = 0;
   // After a failure its reason stays in view until the new attempt shows a sign.
   if (task.state == TaskState::kRetrying) {
     Apply(task, TaskEvent::kDownload, task.reason, task.detail);
@@ -249,27 +281,30 @@ void Draft::Proceed() {
 
 bool Draft::SendOwed() {
   const Device& device = s.device;
-  const bool reachable =
-      device.connection != 0 && (heard || device.reported_connection == device.connection);
-  if (!s.open || !reachable || s.open->plan->held) {
+  if (!s.open || !Reachable()) {
     return false;
   }
   Task& task = *s.open;
+  const bool fetches = IsInFlight(task.state) && !RunsTarget();
+  if (task.plan->held) {
+    if (fetches || task.state == TaskState::kOffered) {
+      NextAt(now.steady + kHeld);
+    }
+    return false;
+  }
   if (task.state == TaskState::kOffered) {
+    if (s.owed_connection != device.connection) {
+      Renew();  // its time to answer starts anew
+    }
     messages.emplace_back(MakeOffer(task, device, now));
-  } else if (IsInFlight(task.state)) {
+  } else if (fetches) {
     Touch();
     std::optional<Download> download = MakeDownload(task, s.product, now);
     if (!download) {
-      NextAt(now.steady + seconds(10));
+      NextAt(now.steady + kHashing);
       return false;
     }
     messages.emplace_back(std::move(*download));
-    // A device that has begun to install may have left the connection of its download before a
-    // restart of the plugin: 0 stays and counts as another one.
-    if (s.download_connection == 0 && !Current()->installing) {
-      s.download_connection = device.connection;
-    }
   } else {
     return false;
   }
@@ -278,14 +313,39 @@ bool Draft::SendOwed() {
 }
 
 bool Draft::RunsTarget() {
-  const TaskComponent* current = Current();
-  const Installed* installed =
-      current == nullptr ? nullptr : FindInstalled(s.device, current->name);
-  return installed != nullptr && installed->version == current->target;
+  return s.open && Runs(*s.open, s.device);
+}
+
+void Draft::AwaitProof() {
+  Current()->installing = true;
+  s.open->code = 0;
+  Apply(*s.open, TaskEvent::kReboot);
 }
 
 void Draft::Withdraw(std::string_view reason) {
   messages.emplace_back(Cancel{s.open->name, std::string(reason)});
+}
+
+void Draft::MissDevice() {
+  Task& task = *s.open;
+  if (task.reason == Reason::kOffline) {
+    End(TaskEvent::kFail, Reason::kDownloadTimeout);
+    return;
+  }
+  task.reason = Reason::kOffline;
+  task.deadline = now.steady + task.plan->timeouts.longest;
+}
+
+void Draft::Greet() {
+  if (!s.open || s.open->reason != Reason::kOffline) {
+    return;
+  }
+  s.open->reason = Reason::kNone;
+  if (s.open->state == TaskState::kRetrying) {
+    s.open->deadline = now.steady;  // its time had come
+  } else {
+    Renew();
+  }
 }
 
 void Draft::KeepInScope() {
@@ -293,8 +353,7 @@ void Draft::KeepInScope() {
     return;
   }
   if (const std::optional<Verdict> verdict = OutOfScope(s, *s.open, now)) {
-    if (s.device.connection != 0 &&
-        (heard || s.device.reported_connection == s.device.connection)) {
+    if (Reachable()) {
       Withdraw(CancelText(verdict->reason));
     }
     Requeue(verdict->reason, verdict->value);
@@ -337,7 +396,12 @@ void Draft::Open(Task task) {
   s.open = std::move(task);
   s.download_connection = s.owed_connection = 0;
   SendOwed();
-  if (s.product.auto_confirm) {
+  AutoConfirm();
+}
+
+void Draft::AutoConfirm() {
+  const Task& task = *s.open;
+  if (s.product.auto_confirm && (task.plan->mode == Mode::kSilent || task.consent)) {
     Apply(*s.open, TaskEvent::kAccept);
     Proceed();
   }

@@ -12,6 +12,10 @@
 
 namespace ota::core {
 
+// When to ask again [N-13]: for files that are being hashed, and for a plan that people hold.
+inline constexpr seconds kHashing{10};
+inline constexpr seconds kHeld{3600};
+
 struct Draft {
   // `heard`: the device itself is the cause, so it is there and listens.
   Draft(const Snapshot& snapshot, const Now& time, bool heard_of)
@@ -34,16 +38,24 @@ struct Draft {
 
   void Log(const Task& task, std::string_view event, std::string detail);
 
+  void Enqueue(Task task);  // where its plan's priority and order say
+
   // The rest is about s.open, which must be there, except in Next.
   TaskComponent* Current();
   void Touch(std::optional<seconds> asked = {});  // restarts its deadline [N-26]
+  void Renew();                                   // a full deadline from now
+  bool Reachable() const;                         // the device is there and listens
   void End(TaskEvent event, Reason reason, std::string detail = {});
   void Requeue(Reason reason, std::string detail = {});
   void FailAttempt(Reason reason, int code, std::string detail);
-  void Proceed();     // downloads the first component that is not at its target, or succeeds
-  bool SendOwed();    // its current message, if the device can be reached
-  bool RunsTarget();  // the current component does, on trial or before its reboot: nothing is owed
+  void Proceed();      // downloads the first component that is not at its target, or succeeds
+  bool SendOwed();     // its current message, if the device can be reached
+  bool RunsTarget();   // the current component does, on trial or before its reboot: nothing is owed
+  void AwaitProof();   // it does: until it is proved or gone
+  void AutoConfirm();  // accepts the offer, if the product and the plan need no confirmation
   void Withdraw(std::string_view reason);  // tells the device that it is over
+  void MissDevice();                       // its deadline has passed while the device is away
+  void Greet();                            // the device is heard of again after that
   void KeepInScope();  // takes back an offer that the device may not have any more
   void Next();         // offers the first eligible queued task; ends and explains the others
 

@@ -110,6 +110,12 @@ Verdict PlaceFree(const Snapshot& snapshot, const Task& task, const Now&) {
   return !open || open->name == task.name ? Say(true) : Say(false, open->plan->name);
 }
 
+Verdict NothingOnTrial(const Snapshot& snapshot, const Task& task, const Now&) {
+  return EachToUpgrade(snapshot, task, [](const PlanComponent& one, const std::string& version) {
+    return version == one.target ? Say(false, one.name + " " + version) : Say(true);
+  });
+}
+
 Verdict SourceVersion(const Snapshot& snapshot, const Task& task, const Now&) {
   return EachToUpgrade(snapshot, task, [](const PlanComponent& one, const std::string& version) {
     const bool ok = Choose(one, version).reason != Reason::kSourceVersion;
@@ -170,6 +176,7 @@ constexpr std::array kRules{
     Rule{"device is online", Reason::kOffline, Online},
     Rule{"device was heard of since the last offer", Reason::kOfferUnanswered, HeardOf},
     Rule{"no other task is open", Reason::kPredecessor, PlaceFree},
+    Rule{"no target runs on trial", Reason::kOnTrial, NothingOnTrial},
     Rule{"source version", Reason::kSourceVersion, SourceVersion},
     Rule{"delta for the source version", Reason::kNoDeltaForSource, DeltaForSource},
     Rule{"package is ready", Reason::kPackageNotReady, PackageReady},

@@ -55,8 +55,9 @@ struct VersionReport {
   std::optional<int> signal;       // dBm
   std::optional<std::int64_t> free_bytes;
   std::optional<std::string> lang;
-  std::optional<int> max_bytes;  // longest payload that the device takes
-  std::optional<seconds> sleep;  // when the device will call next
+  std::optional<int> max_bytes;  // longest payload that the device takes; kMaxBytes if absent from
+                                 // the first report of a connection
+  std::optional<seconds> sleep;  // when the device will call next; as max_bytes, 0
   std::optional<bool> full;      // absent: true in the first report of a connection, else false
 };
 
@@ -215,6 +216,8 @@ struct Installed {
   auto operator<=>(const Installed&) const = default;
 };
 
+inline constexpr int kMaxBytes = 2048;  // of a message, unless the device says otherwise
+
 // What is known of one device. `connection` is 0 while the device is away; generations are never
 // stored.
 struct Device {
@@ -227,11 +230,11 @@ struct Device {
   std::optional<int> signal;
   std::optional<std::int64_t> free_bytes;
   std::string lang;
-  int max_bytes = 2048;
+  int max_bytes = kMaxBytes;
   seconds sleep{0};
   Instant registered{};
   Instant seen{};
-  Instant reported{};  // the last version report: the age of battery, signal, free bytes
+  Instant reported{};  // the last report with battery, signal or free bytes: their age
   std::vector<Installed> installed;  // sorted by component
 
   std::uint64_t connection = 0;           // generation of the live connection; 0: away. Not stored.
@@ -269,6 +272,7 @@ enum class Reason {
   kNotReported,  // no version report yet
   kOffline,
   kPredecessor,       // another task of the device is open, or comes first
+  kOnTrial,           // the device runs the target on trial
   kSourceVersion,     // the installed version is none of the plan's source versions
   kNoDeltaForSource,  // only a delta, and none for the installed version
   kPackageNotReady,
@@ -290,6 +294,7 @@ enum class Reason {
   kDownloadTimeout,
   kInstallTimeout,
   kRebootTimeout,
+  kNotKept,  // the target runs, but on trial or before its reboot, for `longest`
   kPlanCanceled,
   kTaskCanceled,   // by a request
   kComponentGone,  // a complete report lacks a component of the plan
@@ -300,14 +305,16 @@ enum class ComponentState { kPending, kCurrent, kProved, kSkipped };
 struct TaskComponent {
   std::string name;
   ComponentState state = ComponentState::kPending;
-  std::string source;  // version installed when it became current
+  std::string source;  // version installed when its download was issued; empty: none was
   std::string target;
   PackageKind package = PackageKind::kFull;
   int attempt = 0;   // of the download; 1 with the first
   int percent = -1;  // of `progress`; -1: none seen
   std::optional<ProgressState> progress;
   bool installing = false;  // installing, rebooting or a trial was reported in this attempt
-  std::string boot_id;      // the device's when the download was issued
+  // The device's when the download was issued, the old version last seen, or the installation
+  // began: another one shows that it has rebooted since.
+  std::string boot_id;
   bool operator==(const TaskComponent&) const = default;
 };
 
@@ -348,12 +355,12 @@ struct Snapshot {
   // MakeTask gives it. A version report that matches such a plan makes the task real. Loaded only
   // when a version differs.
   std::vector<Task> prospects;
-  // Failed tasks of plans in force: a report of their targets is success after all [N-27]. Loaded
-  // only when a version differs.
+  // Failed tasks, and refused ones with a code, of any plan: a report of their targets is success
+  // after all [N-27]. Loaded for the first report of a connection, for a new boot id, and when a
+  // version or a trial differs.
   std::vector<Task> failed;
-  // Kept by the engine in memory, per open task: the connection in which the current attempt's
-  // download was first sent (0: none since the start of the plugin), and the one in which the owed
-  // message was last sent.
+  // Kept by the engine in memory, per open task: the connection that TaskComponent::boot_id is of
+  // (0: unknown, which counts as another one), and the one in which the owed message was last sent.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
   bool outbox_full = false;  // no new offers now

@@ -103,13 +103,13 @@ std::optional<TaskState> Step(TaskState state, TaskEvent event) {
     case E::kInstall:
       return When(in_flight, S::kInstalling);
     case E::kReboot:
-      return When(in_flight, S::kRebooting);
+      return When(in_flight || state == S::kRetrying, S::kRebooting);
     case E::kRetry:
       return When(in_flight, S::kRetrying);
     case E::kFail:
       return When(in_flight || state == S::kRetrying, S::kFailed);
     case E::kSucceed:
-      return When(!IsEnded(state) || state == S::kFailed, S::kSucceeded);
+      return When(!IsEnded(state) || state == S::kFailed || state == S::kRefused, S::kSucceeded);
     case E::kCancel:
       return When(!IsEnded(state), S::kCanceled);
   }

@@ -34,7 +34,7 @@ std::string_view Name(TaskEvent event);
 // state is an answer too: the event is taken, the state stays.
 std::optional<TaskState> Step(TaskState state, TaskEvent event);
 
-bool IsEnded(TaskState state);     // final; only kFailed may still turn into kSucceeded [N-27]
+bool IsEnded(TaskState state);     // final; only kFailed and kRefused may still succeed [N-27]
 bool IsOpen(TaskState state);      // takes the device's one place [N-16]
 bool IsInFlight(TaskState state);  // a download was issued and its attempt is not over [N-30]
 

@@ -10,6 +10,8 @@
 
 namespace ota::core {
 
+inline constexpr int kRefusedCode = -5;  // of a device that will not install [N-24]
+
 // What the reply says.
 struct Answer {
   ReplyCode code = ReplyCode::kOk;

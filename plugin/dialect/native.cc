@@ -431,7 +431,10 @@ std::string Write(const core::Download& download, core::Instant now) {
     }
     out.EndObject();
   }
-  out.EndArray().Name("expiresIn").Integer(download.expires_in.count());
+  out.EndArray();
+  if (!download.urls.empty()) {
+    out.Name("expiresIn").Integer(download.expires_in.count());  // of the addresses
+  }
   WriteNow(out, now);
   out.EndObject();
   return std::move(out).text();

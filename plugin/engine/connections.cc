@@ -46,6 +46,16 @@ void Connections::SetDevice(const core::DeviceKey& key, std::int64_t device) {
   }
 }
 
+void Connections::Reopened() {
+  devices_.clear();
+  undo_.clear();
+  for (auto& [key, connection] : live_) {
+    connection.device = 0;
+    connection.owed = 0;
+    connection.download = 0;
+  }
+}
+
 void Connections::UndoTo(std::size_t mark) {
   while (undo_.size() > mark) {
     const auto& [key, value] = undo_.back();

@@ -44,6 +44,9 @@ class Connections {
   const core::DeviceKey* FindDevice(std::int64_t device) const;
   void SetDevice(const core::DeviceKey& key, std::int64_t device);
 
+  // Another database may be behind the store now: rows, and what is owed, count anew.
+  void Reopened();
+
   std::size_t Mark() const { return undo_.size(); }
   void UndoTo(std::size_t mark);
   void Keep() { undo_.clear(); }

@@ -11,6 +11,7 @@ namespace {
 // Files that are hashed at once: more would only make the disk seek.
 constexpr int kHashing = 1;
 constexpr std::size_t kMaxSigns = 20000;
+constexpr std::chrono::seconds kSignEvery{10};
 constexpr core::seconds kRetryAfter{10};
 
 bool SameFacts(const store::PackageFile& row, const package::FileFacts& facts) {
@@ -74,20 +75,10 @@ core::Result<std::unique_ptr<Downloads>> Downloads::Start(const Options& options
   package::ServerCallbacks callbacks;
   Downloads* self = downloads.get();
   callbacks.on_sign = [self](const package::DownloadSign& sign) {
-    self->inbox_.Post([self, sign] {
-      if (self->signs_.size() < kMaxSigns) {
-        self->signs_.emplace_back(sign.device, sign.file);
-      }
-    });
+    self->inbox_.TryPost([self, sign] { self->Sign(sign.device, sign.file); });
   };
   callbacks.on_changed = [self](std::int64_t file, const std::string&) {
-    self->inbox_.Post([self, file] {
-      for (const auto& [name, row] : self->rows_) {
-        if (row.id == file) {
-          self->Hash(row);
-        }
-      }
-    });
+    self->inbox_.TryPost([self, file] { self->HashAgain(file); });
   };
   callbacks.unix_seconds = [] {
     return std::chrono::duration_cast<core::seconds>(Clocks().wall.time_since_epoch()).count();
@@ -130,6 +121,27 @@ void Downloads::Hash(const store::PackageFile& file) {
   hashing_[key] = file.path;
   waiting_.emplace_back(key, file.path);
   Submit();
+}
+
+void Downloads::HashAgain(std::int64_t file) {
+  for (const auto& [key, row] : rows_) {
+    if (row.id == file) {
+      Hash(row);
+    }
+  }
+}
+
+// A device may make thousands of requests: one sign of it in kSignEvery is enough.
+void Downloads::Sign(std::int64_t device, std::int64_t file) {
+  const auto now = std::chrono::steady_clock::now();
+  if (signed_.size() >= kMaxSigns) {
+    std::erase_if(signed_, [&](const auto& one) { return now - one.second >= kSignEvery; });
+  }
+  const auto [last, first] = signed_.try_emplace({device, file}, now);
+  if ((first || now - last->second >= kSignEvery) && signs_.size() < kMaxSigns) {
+    last->second = now;
+    signs_.emplace_back(device, file);
+  }
 }
 
 void Downloads::Submit() {
@@ -238,8 +250,8 @@ core::Result<bool> Downloads::SaveFindings(store::Store& store, core::Now now) {
     }
     row.id = *id;
     if (row.state == store::FileState::kRefused) {
-      outbox_.Log(LogLevel::kWarning, "package '" + row.package + "' of product '" + row.product +
-                                          "' is not ready: " + row.problem);
+      said_.push_back({LogLevel::kWarning, "package '" + row.package + "' of product '" +
+                                               row.product + "' is not ready: " + row.problem});
     }
     found->second = std::move(row);
     changed = true;
@@ -256,6 +268,10 @@ void Downloads::Committed() {
       hashing_.erase(running);
     }
   }
+  for (LogLine& line : said_) {
+    outbox_.Log(line.level, std::move(line.text));
+  }
+  said_.clear();
   findings_.erase(findings_.begin(), findings_.begin() + static_cast<std::ptrdiff_t>(saved_));
   saved_ = 0;
   if (table_changed_) {
@@ -266,6 +282,7 @@ void Downloads::Committed() {
 
 void Downloads::Undone() {
   saved_ = 0;
+  said_.clear();
 }
 
 void Downloads::BuildTable() {
@@ -355,6 +372,9 @@ void Downloads::Serve(BlockJob job) {
         auto file = files_->Open(shared->grant.file.id);
         if (!file) {
           const bool gone = file.error().code == core::ErrorCode::kNotFound;
+          if (file.error().code == core::ErrorCode::kCorruption) {
+            inbox_.TryPost([this, id = shared->grant.file.id] { HashAgain(id); });
+          }
           refuse(gone ? core::ReplyCode::kNotFound : core::ReplyCode::kUnavailable,
                  file.error().message);
           return;
@@ -366,6 +386,7 @@ void Downloads::Serve(BlockJob job) {
           }
           auto bytes = (*file)->Read(offset, static_cast<std::size_t>(shared->grant.length));
           if (!bytes) {
+            inbox_.TryPost([this, id = shared->grant.file.id] { HashAgain(id); });
             refuse(core::ReplyCode::kUnavailable, bytes.error().message);
             return;
           }

@@ -3,6 +3,7 @@
 // and what the workers run.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -84,6 +85,8 @@ class Downloads {
 
   static Key KeyOf(const store::PackageFile& file);
   void Hash(const store::PackageFile& file);
+  void HashAgain(std::int64_t file);
+  void Sign(std::int64_t device, std::int64_t file);
   void Submit();
   void BuildTable();
 
@@ -105,6 +108,8 @@ class Downloads {
   std::vector<Finding> findings_;
   std::size_t saved_ = 0;  // of findings_, by the open transaction
   std::vector<std::pair<std::int64_t, std::int64_t>> signs_;
+  std::map<std::pair<std::int64_t, std::int64_t>, std::chrono::steady_clock::time_point> signed_;
+  std::vector<LogLine> said_;  // by the open transaction
   bool table_changed_ = false;
   bool checking_ = false;
 };

@@ -37,7 +37,7 @@ constexpr seconds kHealth{10};
 constexpr seconds kHealthIdle{120};
 constexpr std::int64_t kWalLimit = std::int64_t{64} * 1024 * 1024;
 
-std::string Hours(core::Duration duration) {
+std::string Seconds(core::Duration duration) {
   return std::to_string(std::chrono::duration_cast<seconds>(duration).count()) + " s";
 }
 
@@ -95,8 +95,9 @@ Engine::~Engine() {
 }
 
 void Engine::Stop() {
-  if (!stopping_.exchange(true)) {
+  if (!stopping_.load()) {
     stop_at_.store((steady_clock::now() + kStop).time_since_epoch().count());
+    stopping_.store(true);
   }
   inbox_.Stop();
   outbox_.Stop();
@@ -114,20 +115,28 @@ void Engine::Run() {
   while (true) {
     // A commit that failed is not tried again in a hurry: the disk is full, or worse.
     Take(fault_.empty() ? steady_clock::duration(kPoll) : steady_clock::duration(kRetry));
+    if (end_broker_ && ticks_() > 0) {
+      // Not before the broker runs: it would die of the signal, and the log line with it.
+      end_broker_ = false;
+      ::kill(::getpid(), SIGTERM);
+    }
+    const bool stopping = stopping_.load();
     if (store_ == nullptr && !Open()) {
       Refuse();
-      if (last_turn_) {
+      if (stopping) {
         return;
       }
       continue;
     }
-    store::Status status = Turn();
-    if (!status) {
-      Fault(status.error());
-    } else if (!fault_.empty()) {
-      Recovered();
+    if (fault_.empty() || stopping || steady_clock::now() >= retry_at_) {
+      store::Status status = Turn();
+      if (!status) {
+        Fault(status.error());
+      } else if (!fault_.empty()) {
+        Recovered();
+      }
     }
-    if (last_turn_) {
+    if (last_turn_ || (stopping && (!fault_.empty() || PastStop()))) {
       return;
     }
   }
@@ -143,7 +152,13 @@ void Engine::Take(steady_clock::duration wait) {
     const core::Duration left = *next_deadline_ - Timeline(*timeline_).Read(Clocks()).now.steady;
     until = std::min(until, now + std::max(left, core::Duration(0)));
   }
-  const bool full = outbox_.Full();
+  const bool full = outbox_.Full() && !stopping_.load();
+  if (full) {
+    // Nothing is decided that could not be said.
+    wake_all_ = true;
+    outbox_.WaitForRoom(now + kPoll);
+    until = now;
+  }
   Batch batch = inbox_.Take(until, arrivals_.empty() && !full ? kBatchArrivals : 0);
   std::vector<core::DeviceKey> gone;
   for (PresenceChange& change : batch.presence) {
@@ -153,7 +168,7 @@ void Engine::Take(steady_clock::duration wait) {
     connections_.Apply(change.device, change.connection, std::move(change.client));
   }
   if (!gone.empty() && plans_) {
-    plans_->Look(std::move(gone));  // what waits for them waits for their return now
+    plans_->Look(gone);  // what waits for them waits for their return now
   }
   for (const Undelivered& undelivered : batch.undelivered) {
     const Connection* connection = connections_.Find(undelivered.device);
@@ -176,28 +191,37 @@ void Engine::Take(steady_clock::duration wait) {
     arrivals_ = std::move(batch.arrivals);
     decoded_ = Decode(arrivals_);
   }
-  last_turn_ = last_turn_ || batch.stop;
-  if (full) {
-    wake_all_ = true;
-    if (!last_turn_) {
-      outbox_.WaitForRoom(steady_clock::now() + kPoll);
-    }
-  }
+  last_turn_ = last_turn_ || (batch.stop && arrivals_.empty());
+}
+
+bool Engine::PastStop() const {
+  return steady_clock::now().time_since_epoch().count() > stop_at_.load();
 }
 
 bool Engine::MayWait(core::Duration waited) {
-  if (stopping_.load() && steady_clock::now().time_since_epoch().count() > stop_at_.load()) {
+  if (stopping_.load() && PastStop()) {
     return false;
   }
-  if (waited >= kLockLine && !lock_said_) {
-    lock_said_ = true;
-    Say(LogLevel::kWarning, "the database is locked by another process for " + Hours(waited) +
+  if (waited < lock_said_) {
+    lock_said_ = core::Duration(0);  // another wait
+  }
+  if (waited - lock_said_ >= (lock_said_ == core::Duration(0) ? kLockLine : kFaultLine)) {
+    lock_said_ = waited;
+    Say(LogLevel::kWarning, "the database is locked by another process for " + Seconds(waited) +
                                 " now: " + LockHolders(options_.database) + "; uplinks wait");
   }
   if (waited >= kLockPassive) {
+    Unable();
     passive_.store(true);
   }
   return true;
+}
+
+// From now on devices cannot be heard: their deadlines rest.
+void Engine::Unable() {
+  if (timeline_ && !unable_since_) {
+    unable_since_ = Timeline(*timeline_).Read(Clocks()).now.steady;
+  }
 }
 
 bool Engine::Open() {
@@ -245,12 +269,18 @@ bool Engine::Open() {
   data_version_ = -1;
   reload_catalogue_ = reload_files_ = read_journal_ = true;
   next_deadline_.reset();
+  connections_.Reopened();
+  exchange_->Reopened();
+  plans_->Reopened();
+  ReserveDescriptors();
   return true;
 }
 
 void Engine::Fault(const core::Error& error) {
   const Monotonic now = steady_clock::now();
+  Unable();
   passive_.store(true);
+  retry_at_ = now + kRetry;
   const bool first = fault_.empty();
   if (error.message != fault_ || now - fault_said_ >= kFaultLine) {
     fault_said_ = now;
@@ -265,7 +295,7 @@ void Engine::Fault(const core::Error& error) {
   }
   if (first && options_.on_database_fault == OnDatabaseFault::kStop && !stopping_.load()) {
     Say(LogLevel::kError, "option on_database_fault is stop: the broker ends");
-    ::kill(::getpid(), SIGTERM);
+    end_broker_ = true;
   }
 }
 
@@ -300,6 +330,7 @@ bool Engine::IsDue(Monotonic now) {
          last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
          prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
          now >= next_minute_ || now >= next_health_ ||
+         (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (next_end_ && *next_end_ <= time.wall);
 }
@@ -307,6 +338,9 @@ bool Engine::IsDue(Monotonic now) {
 store::Status Engine::Turn() {
   const Monotonic monotonic = steady_clock::now();
   if (store_->Replaced()) {
+    exchange_->Undone();
+    plans_->Undone();
+    downloads_->Undone();
     return core::Fail(
         core::ErrorCode::kCorruption,
         "database '" + options_.database + "' was removed or replaced while the broker runs");
@@ -315,25 +349,29 @@ store::Status Engine::Turn() {
     passive_.store(false);
     return {};
   }
-  lock_said_ = false;
+  lock_said_ = core::Duration(0);
   if (auto status = store_->Begin(); !status) {
     return status;
   }
   // After the lock was waited for.
   Timeline trial = *timeline_;
   const Timeline::Reading reading = trial.Read(Clocks());
+  core::Duration shift = reading.shift;
+  if (unable_since_ && reading.now.steady - *unable_since_ > Timeline::kJump) {
+    shift += reading.now.steady - *unable_since_;
+  }
   store::Status status;
-  if (reading.shift != core::Duration(0)) {
-    status = store_->ShiftDeadlines(reading.shift);
+  if (shift != core::Duration(0)) {
+    status = store_->ShiftDeadlines(shift);
   }
   if (status) {
-    status = TurnInside(reading.now);
+    status = TurnInside(reading.now, trial);
   }
   if (status) {
     status = Upkeep(reading.now, monotonic);
   }
   if (status) {
-    status = store_->Commit(std::max(reading.now.wall, timeline_->floor()));
+    status = store_->Commit(std::max(reading.now.wall, trial.floor()));
   }
   if (!status) {
     store_->Rollback();
@@ -341,18 +379,17 @@ store::Status Engine::Turn() {
     plans_->Undone();
     downloads_->Undone();
     reload_catalogue_ = reload_files_ = read_journal_ = true;
+    wake_all_ = true;
     return status;
   }
-  const core::Instant trusted_from = timeline_->floor();
   timeline_ = trial;
-  if (trusted_from < timeline_->floor()) {
-    timeline_->TrustFrom(trusted_from);
-  }
-  timeline_->Committed(std::max(reading.now.wall, timeline_->floor()));
-  if (reading.shift != core::Duration(0)) {
+  timeline_->Committed(reading.now.wall);
+  unable_since_.reset();
+  if (shift != core::Duration(0)) {
     Say(LogLevel::kWarning,
-        "the clock was set, or the broker was away: deadlines of open tasks moved by " +
-            Hours(reading.shift));
+        "the clock was set, the broker was away, or the database could not be used: deadlines of "
+        "open tasks moved by " +
+            Seconds(shift));
   }
   if (!reading.now.trusted && was_trusted_) {
     Say(LogLevel::kWarning,
@@ -366,21 +403,25 @@ store::Status Engine::Turn() {
   return {};
 }
 
-store::Status Engine::LoadCatalogue() {
+store::Status Engine::LoadCatalogue(core::Now now) {
   auto loaded = store_->LoadCatalogue();
   if (!loaded) {
     return tl::unexpected(loaded.error());
   }
   catalogue_ = std::move(*loaded);
   reload_catalogue_ = false;
+  reconcile_ = true;
+  const std::int64_t rate = catalogue_->settings.download_bytes_per_second;
+  downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
+  exchange_->Begin(*store_, catalogue_, now);
   return {};
 }
 
-store::Status Engine::TurnInside(core::Now now) {
+store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
   const bool full = outbox_.Full();
   exchange_->SetOutboxFull(full);
   if (reload_catalogue_ || catalogue_ == nullptr) {
-    if (auto status = LoadCatalogue(); !status) {
+    if (auto status = LoadCatalogue(now); !status) {
       return status;
     }
   }
@@ -391,19 +432,21 @@ store::Status Engine::TurnInside(core::Now now) {
     if (!journal) {
       return tl::unexpected(journal.error());
     }
-    read_journal_ = journal->again;
     reload_files_ = reload_files_ || journal->files;
     if (journal->catalogue) {
-      if (auto status = LoadCatalogue(); !status) {
+      if (auto status = LoadCatalogue(now); !status) {
         return status;
       }
-      exchange_->Begin(*store_, catalogue_, now);
+      if (auto status = plans_->Match(*store_); !status) {
+        return status;
+      }
     }
-    auto answered = plans_->AnswerRequests(*store_, now, *timeline_);
+    auto answered = plans_->AnswerRequests(*store_, now, timeline);
     if (!answered) {
       return tl::unexpected(answered.error());
     }
-    changed = *answered;
+    read_journal_ = journal->again || *answered == Plans::kRequestSlice;
+    changed = *answered > 0;
   }
   if (reload_files_) {
     if (auto status = downloads_->Refresh(*store_, now); !status) {
@@ -421,26 +464,28 @@ store::Status Engine::TurnInside(core::Now now) {
     changed = true;
   }
   if (changed) {
-    if (auto status = LoadCatalogue(); !status) {
+    if (auto status = LoadCatalogue(now); !status) {
       return status;
     }
-    exchange_->Begin(*store_, catalogue_, now);
   }
-  auto reconciled = plans_->Reconcile(*store_, now);
-  if (!reconciled) {
-    return tl::unexpected(reconciled.error());
-  }
-  if (*reconciled) {
-    if (auto status = LoadCatalogue(); !status) {
-      return status;
+  if (reconcile_ || (next_end_ && *next_end_ <= now.wall) || now.trusted != was_trusted_) {
+    auto reconciled = plans_->Reconcile(*store_, now);
+    if (!reconciled) {
+      return tl::unexpected(reconciled.error());
     }
-    exchange_->Begin(*store_, catalogue_, now);
+    if (*reconciled) {
+      if (auto status = LoadCatalogue(now); !status) {
+        return status;
+      }
+    }
+    reconcile_ = false;
+    next_end_ = plans_->NextEnd(now);
   }
-  next_end_ = plans_->NextEnd(now);
 
   for (const Decoded& decoded : decoded_) {
-    auto status =
-        exchange_->Try(decoded.arrival->device, [&] { return exchange_->Uplink(decoded); });
+    auto status = exchange_->Try(
+        decoded.arrival->device, [&] { return exchange_->Uplink(decoded); },
+        [&] { exchange_->Unavailable(decoded); });
     if (!status) {
       return status;
     }
@@ -456,21 +501,24 @@ store::Status Engine::TurnInside(core::Now now) {
       return status;
     }
   }
-  auto due = store_->DueDevices(now.steady, kDeadlineSlice);
-  if (!due) {
-    return tl::unexpected(due.error());
-  }
-  for (const store::DeviceRef& device : *due) {
-    if (auto status = exchange_->Try(device.key, [&] { return exchange_->Deadline(device.key); });
-        !status) {
-      return status;
+  // What has arrived may show that a device is in time.
+  if (inbox_.depth().messages == arrivals_.size()) {
+    auto due = store_->DueDevices(now.steady, kDeadlineSlice);
+    if (!due) {
+      return tl::unexpected(due.error());
+    }
+    for (const store::DeviceRef& device : *due) {
+      auto status = exchange_->Try(device.key, [&] { return exchange_->Deadline(device.key); });
+      if (!status) {
+        return status;
+      }
     }
   }
   if ((wake_all_ && !full) || now.trusted != was_trusted_) {
     plans_->Wake("");
     wake_all_ = false;
   }
-  return full ? store::Status{} : plans_->Work(*store_, now);
+  return full ? store::Status{} : plans_->Work(*store_);
 }
 
 store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
@@ -518,6 +566,13 @@ store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
   return {};
 }
 
+// MQTT clients find their descriptors before downloads do.
+void Engine::ReserveDescriptors() {
+  if (auto devices = store_->RegisteredDevices()) {
+    downloads_->SetReserved(*devices);
+  }
+}
+
 void Engine::SaveHealth(core::Now now) {
   const Monotonic monotonic = steady_clock::now();
   if (monotonic < next_health_ && !last_turn_) {
@@ -544,7 +599,7 @@ void Engine::SaveHealth(core::Now now) {
         static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
   }
   health.last_error = fault_;
-  downloads_->SetReserved(health.connected);
+  ReserveDescriptors();
   // An idle site writes nothing but a sign of life now and then.
   const bool same = health_ && health_->connected == health.connected &&
                     health_->last_error == health.last_error && health.inbox == 0 &&

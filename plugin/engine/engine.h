@@ -58,14 +58,17 @@ class Engine {
   bool Open();
   bool IsDue(Monotonic now);
   store::Status Turn();
-  store::Status TurnInside(core::Now now);
-  store::Status LoadCatalogue();
+  store::Status TurnInside(core::Now now, Timeline& timeline);
+  store::Status LoadCatalogue(core::Now now);
   store::Status Upkeep(core::Now now, Monotonic monotonic);
   void Send();
   void Fault(const core::Error& error);
   void Refuse();
   void Recovered();
   bool MayWait(core::Duration waited);
+  bool PastStop() const;
+  void Unable();
+  void ReserveDescriptors();
   void SaveHealth(core::Now now);
   void Say(LogLevel level, std::string text) { outbox_.Log(level, std::move(text)); }
 
@@ -93,7 +96,8 @@ class Engine {
   bool reload_catalogue_ = true;
   bool reload_files_ = true;
   bool read_journal_ = true;
-  bool wake_all_ = false;  // the outbox was full
+  bool end_broker_ = false;  // on_database_fault stop
+  bool wake_all_ = false;    // the outbox was full
   bool last_turn_ = false;
   bool was_trusted_ = true;
   std::optional<core::Instant> next_deadline_;  // steady scale
@@ -104,7 +108,10 @@ class Engine {
   Monotonic next_health_{};
   Monotonic fault_said_{};
   std::string fault_;
-  bool lock_said_ = false;
+  core::Duration lock_said_{0};                // time waited at the last line about a lock
+  std::optional<core::Instant> unable_since_;  // steady scale; while nothing could be stored
+  Monotonic retry_at_{};
+  bool reconcile_ = true;  // plans and their states were not compared since they changed
   bool prune_more_ = false;
   std::optional<store::Health> health_;
   core::Instant started_{};

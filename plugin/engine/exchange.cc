@@ -14,6 +14,9 @@ namespace {
 constexpr int kRegistrationsPerSecond = 2000;
 constexpr core::seconds kComeAgain{10};
 constexpr std::size_t kTaskNameLength = 12;
+constexpr std::size_t kLongestUrl = 255;  // [N-20]
+// Addresses expire at whole multiples of this, so that one that is sent again is the same [N-19].
+constexpr std::int64_t kExpiryStep = 60;
 // A message that does not fit puts its task back and lets the next one try: at most this often per
 // event.
 constexpr int kMaxUnsendable = 8;
@@ -113,8 +116,8 @@ void Exchange::Undone() {
   written_seen_.clear();
 }
 
-store::Status Exchange::Try(const core::DeviceKey& key,
-                            const std::function<store::Status()>& event) {
+store::Status Exchange::Try(const core::DeviceKey& key, const std::function<store::Status()>& event,
+                            const std::function<void()>& refused) {
   const Mark before = mark();
   auto savepoint = store_->BeginEvent();
   if (!savepoint) {
@@ -124,10 +127,14 @@ store::Status Exchange::Try(const core::DeviceKey& key,
   if (status) {
     return savepoint->Keep();
   }
-  if (status.error().code != core::ErrorCode::kConflict) {
+  if (status.error().code != core::ErrorCode::kConflict &&
+      status.error().code != core::ErrorCode::kInternal) {
     return status;
   }
   UndoTo(before);
+  if (refused) {
+    refused();
+  }
   outcome_.log.push_back(
       {LogLevel::kError, "device " + key.product + '/' + key.device +
                              ": the database refused an event: " + status.error().message});
@@ -194,45 +201,43 @@ store::Status Exchange::LoadNamed(Loaded& loaded, const std::string& task) {
   return {};
 }
 
-// The plans in force that have no task for the device and would match what it reports now.
+// The plans in force that have no task for the device and would match what it reports now, and the
+// tasks that failed and whose targets it may show after all [N-27].
 store::Status Exchange::LoadProspects(Loaded& loaded, const core::VersionReport& report) {
   core::Snapshot& snapshot = loaded.snapshot;
   core::Device device = snapshot.device;
-  bool differs = device.id == 0;
+  bool versions = device.id == 0;
+  bool trials = false;
   for (const auto& [component, version] : report.components) {
+    const bool trial = std::ranges::find(report.trial, component) != report.trial.end();
     const auto found = std::ranges::find(device.installed, component, &core::Installed::component);
     if (found == device.installed.end()) {
-      device.installed.push_back({component, version, false, now_.wall});
-      differs = true;
-    } else if (found->version != version) {
-      found->version = version;
-      differs = true;
+      device.installed.push_back({component, version, trial, now_.wall});
+      versions = true;
+      continue;
     }
+    versions = versions || found->version != version;
+    trials = trials || found->trial != trial;
+    found->version = version;
+    found->trial = trial;
   }
-  if (!differs) {
+  const bool arrived = device.reported_connection != device.connection ||
+                       (report.boot_id && *report.boot_id != device.boot_id);
+  if (device.id != 0 && (versions || trials || arrived)) {
+    auto failed = store_->LoadFailed(device, *catalogue_);
+    if (!failed) {
+      return tl::unexpected(failed.error());
+    }
+    snapshot.failed = std::move(*failed);
+  }
+  if (!versions) {
     return {};
   }
   std::ranges::sort(device.installed, {}, &core::Installed::component);
-  device.reported = now_.wall;
   for (const auto& plan : loaded.product->in_force) {
     const auto entry = catalogue_->plans.find(plan->name);
-    if (entry == catalogue_->plans.end() || !entry->second.state) {
-      continue;
-    }
-    const bool shows_target = std::ranges::any_of(plan->components, [&](const auto& component) {
-      const auto reported = report.components.find(component.name);
-      return reported != report.components.end() && reported->second == component.target;
-    });
-    if (shows_target && device.id != 0) {
-      auto task = store_->LoadTaskOf(plan->name, device, *catalogue_);
-      if (!task) {
-        return tl::unexpected(task.error());
-      }
-      if (*task && (*task)->state == core::TaskState::kFailed) {
-        snapshot.failed.push_back(std::move(**task));
-      }
-    }
-    if (!core::Matches(*plan, device, true, false)) {
+    if (entry == catalogue_->plans.end() || !entry->second.state ||
+        !core::Matches(*plan, device, true, false)) {
       continue;
     }
     if (device.id != 0) {
@@ -327,6 +332,9 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
     }
     loaded = std::move(*result);
   }
+  // What was said in an earlier connection is judged as of that one; nothing of it is told to the
+  // present one.
+  loaded.snapshot.device.connection = arrival.connection;
   std::optional<core::Reply> refusal = Refuse(product, loaded, uplink);
   if (!refusal && loaded.known.device.id == 0) {
     auto may = MayRegister(*product);
@@ -365,9 +373,6 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
     if (auto status = LoadProspects(loaded, *report); !status) {
       return status;
     }
-  }
-  if (loaded.snapshot.device.connection == 0) {
-    loaded.snapshot.device.connection = arrival.connection;
   }
   core::Decision decision = core::DecideUplink(loaded.snapshot, uplink, now_);
   decision.device.seen = now_.wall;
@@ -623,6 +628,9 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
   Audit(key, decision);
 
   const Connection* connection = connections_.Find(key);
+  if (connection != nullptr && connection->generation != loaded.snapshot.device.connection) {
+    connection = nullptr;
+  }
   std::vector<Message> messages;
   std::optional<dialect::TooLarge> too_large;
   std::string unsendable;
@@ -636,7 +644,11 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
         break;
       }
       if (auto* download = std::get_if<core::Download>(&downlink)) {
-        AddUrls(*download, device);
+        if (!AddUrls(*download, device) && !download->blocks) {
+          too_large = dialect::TooLarge{kLongestUrl + 1, kLongestUrl};
+          unsendable = download->task;
+          continue;
+        }
       }
       auto encoded = speaks->encode(
           key, downlink, {static_cast<std::size_t>(decision.device.max_bytes), now_.wall});
@@ -701,15 +713,16 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
   return status;
 }
 
-void Exchange::AddUrls(core::Download& download, std::int64_t device) {
+// False: there is no address that fits.
+bool Exchange::AddUrls(core::Download& download, std::int64_t device) {
   download.http = download.http && !delivery_.base.empty();
   if (!download.http) {
-    return;
+    return true;
   }
-  download.expires_in = delivery_.lifetime;
-  const std::int64_t expires =
-      std::chrono::duration_cast<core::seconds>(now_.wall.time_since_epoch()).count() +
-      delivery_.lifetime.count();
+  const std::int64_t now =
+      std::chrono::duration_cast<core::seconds>(now_.wall.time_since_epoch()).count();
+  const std::int64_t expires = ((now + delivery_.lifetime.count()) / kExpiryStep + 1) * kExpiryStep;
+  download.expires_in = core::seconds(expires - now);
   for (const core::File& file : download.files) {
     auto url = delivery_.key != nullptr
                    ? package::SignUrl(delivery_.base, *delivery_.key,
@@ -719,15 +732,16 @@ void Exchange::AddUrls(core::Download& download, std::int64_t device) {
       outcome_.log.push_back({LogLevel::kError, "download address: " + url.error().message});
       download.urls.clear();
       download.http = false;
-      return;
+      return false;
     }
     download.urls.push_back(std::move(*url));
   }
+  return true;
 }
 
 void Exchange::ReplyTo(const Arrival& arrival, core::Reply reply) {
   const Connection* connection = connections_.Find(arrival.device);
-  if (connection == nullptr) {
+  if (connection == nullptr || connection->generation != arrival.connection) {
     return;
   }
   if (!reply.id && reply.code == core::ReplyCode::kOk) {
@@ -802,6 +816,13 @@ store::Status Exchange::FlushSeen(std::size_t limit) {
   }
   written_seen_ = std::move(devices);
   return {};
+}
+
+void Exchange::Reopened() {
+  outcome_ = {};
+  seen_.clear();
+  written_seen_.clear();
+  counts_.clear();
 }
 
 void Exchange::Committed() {

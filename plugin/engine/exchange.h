@@ -74,7 +74,9 @@ class Exchange {
 
   // Runs `event` under a savepoint: rows that the database refuses (kConflict) are rolled back
   // alone and logged, and that is no failure; anything else is the transaction's failure.
-  store::Status Try(const core::DeviceKey& key, const std::function<store::Status()>& event);
+  // `refused`, if given, is called then.
+  store::Status Try(const core::DeviceKey& key, const std::function<store::Status()>& event,
+                    const std::function<void()>& refused = {});
 
   // Each handles one event inside the open transaction and adds to outcome(). On failure the caller
   // rolls the event's savepoint and its part of the outcome back; see store.h for the codes.
@@ -111,6 +113,8 @@ class Exchange {
 
   // The transaction was committed and outcome() handed on.
   void Committed();
+  // Another database may be behind the store now.
+  void Reopened();
 
  private:
   // Sizes of outcome() and of the connections' undo list, to go back to when an event fails.
@@ -134,7 +138,7 @@ class Exchange {
   core::Result<bool> MayRegister(const store::ProductEntry& product);
   store::Status Apply(Loaded& loaded, core::Decision decision, Lane lane,
                       const core::Uplink* uplink, int depth = 0);
-  void AddUrls(core::Download& download, std::int64_t device);
+  bool AddUrls(core::Download& download, std::int64_t device);
   void ReplyTo(const Arrival& arrival, core::Reply reply);
   void Remember(const core::DeviceKey& key, const core::Decision& decision);
   void Audit(const core::DeviceKey& key, const core::Decision& decision);

@@ -89,6 +89,18 @@ bool Inbox::Post(std::function<void()> event) {
   return true;
 }
 
+bool Inbox::TryPost(std::function<void()> event) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_ || events_.size() >= kInboxEvents) {
+      return false;
+    }
+    events_.push_back(std::move(event));
+  }
+  filled_.notify_one();
+  return true;
+}
+
 Batch Inbox::Take(std::chrono::steady_clock::time_point deadline, std::size_t max_arrivals) {
   Batch batch;
   {
@@ -113,7 +125,7 @@ Batch Inbox::Take(std::chrono::steady_clock::time_point deadline, std::size_t ma
     undelivered_.clear();
     batch.events.swap(events_);
     batch.reload = std::exchange(reload_, false);
-    batch.stop = stopped_;
+    batch.stop = stopped_ && arrivals_.empty();
   }
   room_.notify_all();
   return batch;

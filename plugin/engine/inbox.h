@@ -75,7 +75,7 @@ struct Batch {
   std::vector<Undelivered> undelivered;       // one per device
   std::vector<std::function<void()>> events;  // of workers: call on the engine thread
   bool reload = false;                        // SIGHUP: reopen keys, certificates, store
-  bool stop = false;                          // last batch: Stop() was called
+  bool stop = false;                          // Stop() was called, and no arrival is left
 
   bool empty() const {
     return presence.empty() && arrivals.empty() && undelivered.empty() && events.empty() &&
@@ -107,6 +107,8 @@ class Inbox {
   // Puts in something to be called on the engine thread. Waits for room; gives false, and takes
   // nothing, when Stop() was called.
   bool Post(std::function<void()> event);
+  // As Post, but gives false at once when there is no room: for threads that serve somebody.
+  bool TryPost(std::function<void()> event);
 
   // ---- engine thread
 

@@ -12,6 +12,7 @@ constexpr std::size_t kOverhead = 256;
 // Between two looks at the clock, and between two critical sections.
 constexpr std::size_t kSlice = 8;
 constexpr std::size_t kLogLinesPerTick = 16;
+constexpr auto kBlockLane = static_cast<std::size_t>(Lane::kBlock);
 
 std::size_t Cost(const Message& message) {
   return kOverhead + message.device.product.size() + message.device.device.size() +
@@ -22,6 +23,7 @@ std::size_t Cost(const Message& message) {
 
 void Outbox::PushLocked(std::vector<Message> messages) {
   std::size_t bytes = 0;
+  std::size_t block_bytes = 0;
   for (Message& message : messages) {
     Pending& count = pending_[message.device];
     auto lane = static_cast<std::size_t>(message.lane);
@@ -31,10 +33,11 @@ void Outbox::PushLocked(std::vector<Message> messages) {
       }
     }
     ++count[lane];
-    bytes += Cost(message);
+    (lane == kBlockLane ? block_bytes : bytes) += Cost(message);
     lanes_[lane].push_back(std::move(message));
   }
   bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  block_bytes_.fetch_add(block_bytes, std::memory_order_relaxed);
   entries_.fetch_add(messages.size(), std::memory_order_release);
 }
 
@@ -54,7 +57,7 @@ void Outbox::Push(std::vector<Message> messages) {
 bool Outbox::PushWhenRoom(std::vector<Message> messages) {
   {
     std::unique_lock lock(mutex_);
-    room_.wait(lock, [this] { return stopped_ || !Full(); });
+    room_.wait(lock, [this] { return stopped_ || !BlocksFull(); });
     if (stopped_) {
       return false;
     }
@@ -120,8 +123,9 @@ void Outbox::Drain(const Sink& sink, const DrainLimits& limits) {
     slice.clear();
     {
       const std::lock_guard lock(mutex_);
-      const bool was_full = Full();
+      const bool was_full = Full() || BlocksFull();
       std::size_t cost = 0;
+      std::size_t block_cost = 0;
       for (std::size_t lane = 0; lane < kLanes;) {
         if (slice.size() >= kSlice || messages >= limits.messages || bytes >= limits.bytes) {
           break;
@@ -138,13 +142,14 @@ void Outbox::Drain(const Sink& sink, const DrainLimits& limits) {
         }
         ++messages;
         bytes += message.payload.size();
-        cost += Cost(message);
+        (lane == kBlockLane ? block_cost : cost) += Cost(message);
         slice.push_back(std::move(message));
         lanes_[lane].pop_front();
       }
       bytes_.fetch_sub(cost, std::memory_order_relaxed);
+      block_bytes_.fetch_sub(block_cost, std::memory_order_relaxed);
       entries_.fetch_sub(slice.size(), std::memory_order_release);
-      room = room || (was_full && !Full());
+      room = room || (was_full && (!Full() || !BlocksFull()));
     }
     for (Message& message : slice) {
       if (message.connection != 0 && sink.live(message.device) == message.connection) {

@@ -31,6 +31,7 @@
 namespace ota::engine {
 
 inline constexpr std::size_t kOutboxBytes = std::size_t{4} * 1024 * 1024;
+inline constexpr std::size_t kOutboxBlockBytes = std::size_t{1} * 1024 * 1024;
 inline constexpr std::size_t kOutboxLogLines = 1000;
 
 // Higher first.
@@ -73,7 +74,7 @@ class Outbox {
   // and bounds what one batch can cause. Engine thread.
   void Push(std::vector<Message> messages);
 
-  // As Push, but waits until the outbox is not full. Gives false, and takes nothing, when Stop()
+  // As Push, but waits until there is room for blocks. Gives false, and takes nothing, when Stop()
   // was called. Workers (blocks).
   bool PushWhenRoom(std::vector<Message> messages);
 
@@ -88,6 +89,10 @@ class Outbox {
   // Above the bound: no new offers. Any thread, no lock.
   bool Full() const { return Bytes() >= kOutboxBytes; }
   std::size_t Bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  // The lane of blocks has a bound of its own, so that downloads do not hold up answers.
+  bool BlocksFull() const {
+    return block_bytes_.load(std::memory_order_relaxed) >= kOutboxBlockBytes;
+  }
   bool Empty() const { return entries_.load(std::memory_order_acquire) == 0; }
 
   // Broker thread: emits every log line, then publishes until a limit is met or nothing is left.
@@ -113,8 +118,9 @@ class Outbox {
   void PushLocked(std::vector<Message> messages);
 
   const std::function<void()> pushed_;
-  std::atomic<std::size_t> bytes_{0};
-  std::atomic<std::size_t> entries_{0};  // messages and log lines
+  std::atomic<std::size_t> bytes_{0};        // of answers and pushes
+  std::atomic<std::size_t> block_bytes_{0};  // of the lane of blocks
+  std::atomic<std::size_t> entries_{0};      // messages and log lines
 
   std::mutex mutex_;
   std::condition_variable room_;

@@ -8,17 +8,20 @@ namespace {
 // Small enough that a slice holds the database for a few milliseconds.
 constexpr int kSlice = 200;
 constexpr int kJournalSlice = 5000;
-constexpr int kRequestSlice = 100;
+// More devices than this whose rows changed at once are matched by scanning their products again.
+constexpr std::size_t kMatchAtOnce = 200;
 
 }  // namespace
 
 void Plans::Add(Job job) {
+  finished_.erase({job.kind, job.plan});
   added_.push_back(std::move(job));
 }
 
 void Plans::Committed() {
   if (worked_) {
     if (worked_->done) {
+      finished_.insert({worked_->kind, worked_->plan});
       jobs_.pop_front();
     } else {
       jobs_.front() = std::move(*worked_);
@@ -29,37 +32,39 @@ void Plans::Committed() {
   }
   for (Job& job : added_) {
     const bool known = std::ranges::any_of(jobs_, [&](const Job& other) {
-      return job.kind == other.kind && job.plan == other.plan && job.kind != JobKind::kWake &&
-             job.kind != JobKind::kMatch && other.cursor == 0;
+      return job.kind == other.kind && job.plan == other.plan && other.cursor == 0 && other.at == 0;
     });
     if (!known) {
       jobs_.push_back(std::move(job));
     }
   }
   added_.clear();
+  changed_.clear();
 }
 
 void Plans::Undone() {
   worked_.reset();
   added_.clear();
+  changed_.clear();
+  finished_.clear();
   journal_ = -1;
 }
 
-void Plans::Look(std::vector<core::DeviceKey> devices) {
-  Job job;
-  job.kind = JobKind::kWake;
-  job.devices = std::make_shared<const std::vector<core::DeviceKey>>(std::move(devices));
-  jobs_.push_back(std::move(job));
+void Plans::Reopened() {
+  Undone();
+  jobs_.clear();
+  look_.clear();
+}
+
+void Plans::Look(const std::vector<core::DeviceKey>& devices) {
+  look_.insert(devices.begin(), devices.end());
 }
 
 void Plans::Wake(const std::string& product) {
   Job job;
   job.kind = JobKind::kWake;
-  std::vector<core::DeviceKey> devices = connections_.Of(product);
-  if (!devices.empty()) {
-    job.devices = std::make_shared<const std::vector<core::DeviceKey>>(std::move(devices));
-    Add(std::move(job));
-  }
+  job.plan = product;
+  Add(std::move(job));
 }
 
 core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
@@ -82,13 +87,12 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
   changed.again = rows->size() == static_cast<std::size_t>(kJournalSlice);
   std::set<std::string> rescan;
   std::set<std::string> wake;
-  std::vector<core::DeviceKey> match;
   for (const store::Change& change : *rows) {
     journal_ = change.id;
     if (change.table == "device") {
-      match.push_back({change.product, change.key});
+      changed_.push_back({change.product, change.key});
     } else if (change.table == "plan_device" && change.detail.starts_with("black ")) {
-      match.push_back({change.product, change.detail.substr(6)});
+      changed_.push_back({change.product, change.detail.substr(6)});
     } else if (change.table == "plan_device") {
       rescan.insert(change.key);
     } else if (change.table == "package" || change.table == "package_file") {
@@ -97,6 +101,17 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
     } else {
       wake.insert(change.product);
     }
+  }
+  if (changed_.size() > kMatchAtOnce) {
+    for (const core::DeviceKey& key : changed_) {
+      wake.insert(key.product);
+    }
+    for (const auto& [name, entry] : exchange_.catalogue().plans) {
+      if (wake.contains(entry.plan->product)) {
+        rescan.insert(name);
+      }
+    }
+    changed_.clear();
   }
   // The devices that a whitelist names from now on may have reported long ago.
   for (const std::string& name : rescan) {
@@ -110,15 +125,11 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
     if (auto status = store.SavePlanState(state); !status) {
       return tl::unexpected(status.error());
     }
+    std::erase_if(jobs_,
+                  [&](const Job& job) { return job.kind == JobKind::kScan && job.plan == name; });
     Job job;
     job.kind = JobKind::kScan;
     job.plan = name;
-    Add(std::move(job));
-  }
-  if (!match.empty()) {
-    Job job;
-    job.kind = JobKind::kMatch;
-    job.devices = std::make_shared<const std::vector<core::DeviceKey>>(std::move(match));
     Add(std::move(job));
   }
   for (const std::string& product : wake) {
@@ -128,6 +139,38 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
     return tl::unexpected(status.error());
   }
   return changed;
+}
+
+store::Status Plans::Match(store::Store& store) {
+  for (const core::DeviceKey& key : changed_) {
+    auto status = exchange_.Try(key, [&]() -> store::Status {
+      const store::ProductEntry* product = exchange_.catalogue().FindProduct(key.product);
+      auto known = store.LoadDevice(key);
+      if (!known) {
+        return tl::unexpected(known.error());
+      }
+      if (product == nullptr || known->device.id == 0) {
+        return {};
+      }
+      for (const auto& plan : product->in_force) {
+        const auto entry = exchange_.catalogue().plans.find(plan->name);
+        auto has = store.HasTask(plan->name, known->device.id);
+        if (!has) {
+          return tl::unexpected(has.error());
+        }
+        if (!*has && entry != exchange_.catalogue().plans.end() && entry->second.state) {
+          if (auto joined = exchange_.Join(key, plan); !joined) {
+            return joined;
+          }
+        }
+      }
+      return exchange_.Next(key);
+    });
+    if (!status) {
+      return status;
+    }
+  }
+  return {};
 }
 
 // ---------------------------------------------------------------- states of plans
@@ -221,13 +264,14 @@ core::Result<bool> Plans::Reconcile(store::Store& store, core::Now now) {
         job.kind = JobKind::kEnd;
       } else if (!entry.state->scanned) {
         job.kind = JobKind::kScan;
+        job.cursor = entry.state->scanned_id;
       } else {
         continue;
       }
       const bool running = std::ranges::any_of(jobs_, [&](const Job& other) {
         return other.kind == job.kind && other.plan == job.plan;
       });
-      if (!running) {
+      if (!running && !finished_.contains({job.kind, job.plan})) {
         Add(std::move(job));
       }
     }
@@ -265,6 +309,13 @@ core::Result<std::pair<store::RequestState, std::string>> Plans::Act(store::Stor
                                                                 : store::PlanPhase::kActive;
       state.reason.clear();
       if (auto status = store.SavePlanState(state); !status) {
+        return tl::unexpected(status.error());
+      }
+      core::LogEntry line;
+      line.plan = name;
+      line.event = "plan";
+      line.detail = "released";
+      if (auto status = store.Log(line, {entry.plan->product, ""}, now.wall); !status) {
         return tl::unexpected(status.error());
       }
       Audit(name, "released");
@@ -310,7 +361,7 @@ core::Result<std::pair<store::RequestState, std::string>> Plans::Act(store::Stor
   return Answer{store::RequestState::kRefused, "unknown act '" + request.act + "'"};
 }
 
-core::Result<bool> Plans::AnswerRequests(store::Store& store, core::Now now, Timeline& timeline) {
+core::Result<int> Plans::AnswerRequests(store::Store& store, core::Now now, Timeline& timeline) {
   auto requests = store.NewRequests(kRequestSlice);
   if (!requests) {
     return tl::unexpected(requests.error());
@@ -336,7 +387,7 @@ core::Result<bool> Plans::AnswerRequests(store::Store& store, core::Now now, Tim
       }
     }
   }
-  return !requests->empty();
+  return static_cast<int>(requests->size());
 }
 
 // ---------------------------------------------------------------- slices
@@ -351,7 +402,6 @@ store::Status Plans::Scan(store::Store& store, Job& job) {
   }
   const std::shared_ptr<const core::Plan>& plan = found->second.plan;
   store::PlanState state = *found->second.state;
-  job.cursor = std::max(job.cursor, state.scanned_id);
   auto devices = store.DevicesAfter(plan->name, plan->product, job.cursor, kSlice);
   if (!devices) {
     return tl::unexpected(devices.error());
@@ -398,36 +448,14 @@ store::Status Plans::CancelSlice(store::Store& store, Job& job) {
   return {};
 }
 
-store::Status Plans::Devices(store::Store& store, Job& job) {
+store::Status Plans::Devices(Job& job) {
+  if (job.devices == nullptr) {
+    job.devices = std::make_shared<const std::vector<core::DeviceKey>>(connections_.Of(job.plan));
+  }
   const std::size_t end = std::min(job.devices->size(), job.at + kSlice);
   for (; job.at < end; ++job.at) {
     const core::DeviceKey& key = (*job.devices)[job.at];
-    auto status = exchange_.Try(key, [&]() -> store::Status {
-      const store::ProductEntry* product = exchange_.catalogue().FindProduct(key.product);
-      if (job.kind == JobKind::kMatch && product != nullptr) {
-        auto known = store.LoadDevice(key);
-        if (!known) {
-          return tl::unexpected(known.error());
-        }
-        for (const auto& plan : product->in_force) {
-          if (known->device.id == 0) {
-            break;
-          }
-          const auto entry = exchange_.catalogue().plans.find(plan->name);
-          auto has = store.HasTask(plan->name, known->device.id);
-          if (!has) {
-            return tl::unexpected(has.error());
-          }
-          if (!*has && entry != exchange_.catalogue().plans.end() && entry->second.state) {
-            if (auto joined = exchange_.Join(key, plan); !joined) {
-              return joined;
-            }
-          }
-        }
-      }
-      return exchange_.Next(key);
-    });
-    if (!status) {
+    if (auto status = exchange_.Try(key, [&] { return exchange_.Next(key); }); !status) {
       return status;
     }
   }
@@ -435,7 +463,16 @@ store::Status Plans::Devices(store::Store& store, Job& job) {
   return {};
 }
 
-store::Status Plans::Work(store::Store& store, core::Now) {
+store::Status Plans::Work(store::Store& store) {
+  const bool looks =
+      std::ranges::any_of(jobs_, [](const Job& job) { return job.kind == JobKind::kLook; });
+  if (!look_.empty() && !looks) {
+    Job job;
+    job.kind = JobKind::kLook;
+    job.devices = std::make_shared<const std::vector<core::DeviceKey>>(look_.begin(), look_.end());
+    look_.clear();
+    jobs_.push_back(std::move(job));
+  }
   if (jobs_.empty()) {
     return {};
   }
@@ -447,8 +484,8 @@ store::Status Plans::Work(store::Store& store, core::Now) {
     case JobKind::kEnd:
       return CancelSlice(store, *worked_);
     case JobKind::kWake:
-    case JobKind::kMatch:
-      return Devices(store, *worked_);
+    case JobKind::kLook:
+      return Devices(*worked_);
   }
   return {};
 }

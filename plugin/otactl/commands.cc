@@ -19,6 +19,7 @@
 #include "otactl/output.h"
 #include "package/add.h"
 #include "package/descriptor.h"
+#include "package/fetch.h"
 #include "package/store_directory.h"
 #include "store/admin.h"
 #include "store/lock.h"
@@ -288,6 +289,24 @@ struct Stored {
   std::string sha256;
 };
 
+// Shows how far a fetch has come, on a terminal only.
+package::Progress FetchProgress(const Context& context) {
+  if (context.json || ::isatty(STDERR_FILENO) == 0) {
+    return {};
+  }
+  return [last = std::int64_t{-1}](std::int64_t done, std::int64_t total) mutable {
+    if (const std::int64_t mib = done >> 20; mib != last) {
+      last = mib;
+      std::fprintf(stderr, "\rfetching: %lld MiB%s", static_cast<long long>(mib),
+                   total > 0 ? (" of " + std::to_string(total >> 20) + " MiB").c_str() : "");
+      if (done == total && total > 0) {
+        std::fputc('\n', stderr);
+      }
+    }
+    return true;
+  };
+}
+
 core::Result<std::vector<Stored>> StoreFiles(const Context& context, const PackageAdd& add,
                                              const std::string& package) {
   auto directory = package::OpenStore(context.packages);
@@ -296,7 +315,11 @@ core::Result<std::vector<Stored>> StoreFiles(const Context& context, const Packa
   }
   std::vector<Stored> stored;
   for (const std::string& file : add.files) {
-    auto path = package::AddFile(directory->get(), file, StoredName(add, package, file));
+    const bool remote = file.starts_with("http://") || file.starts_with("https://");
+    const std::string name =
+        StoredName(add, package, remote ? file.substr(0, file.find_first_of("?#")) : file);
+    auto path = remote ? package::Fetch(file, directory->get(), name, {}, FetchProgress(context))
+                       : package::AddFile(directory->get(), file, name);
     if (!path) {
       return tl::unexpected(path.error());
     }

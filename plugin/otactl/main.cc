@@ -158,7 +158,10 @@ class CommandLine {
         ->required();
     add->add_option("VERSION", args_.add.version, "What the device reports after the upgrade")
         ->required();
-    add->add_option("FILE", args_.add.files, "One to five files")->required()->expected(1, 5);
+    add->add_option("FILE", args_.add.files,
+                    "One to five files, or http(s) addresses to fetch them from")
+        ->required()
+        ->expected(1, 5);
     add->add_option("--name", args_.add.name, "The package; default: COMPONENT-VERSION[-delta]");
     add->add_option("--delta-from", args_.add.delta_from,
                     "A delta package; these files are for devices of this version");

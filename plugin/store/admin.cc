@@ -81,9 +81,11 @@ constexpr char kSchema[] = "the schema cannot be changed by an import";
 const char* Refusal(int action, const char* name, const char* detail, const char* trigger) {
   switch (action) {
     case SQLITE_SELECT:
-    case SQLITE_READ:
     case SQLITE_RECURSIVE:
       return nullptr;
+    case SQLITE_READ:
+      // As tables, newer versions of SQLite do not ask for a PRAGMA.
+      return std::string_view(name).starts_with("pragma_") ? kSchema : nullptr;
     case SQLITE_FUNCTION:
       return std::string_view(detail) == "load_extension" ? "extensions cannot be loaded" : nullptr;
     case SQLITE_INSERT:

@@ -509,6 +509,22 @@ core::Result<std::optional<core::Task>> Store::LoadTaskOf(std::string_view plan,
   return impl_->Run([&] { return OneTask(*impl_, sql::kTaskOfPlan, plan, device, catalogue); });
 }
 
+core::Result<std::vector<core::Task>> Store::LoadFailed(const core::Device& device,
+                                                        const Catalogue& catalogue) {
+  return impl_->Run([&]() -> core::Result<std::vector<core::Task>> {
+    std::vector<core::Task> tasks;
+    Query rows = impl_->Ask(sql::kFailedTasks);
+    for (rows.Bind(device.id, device.key.device); rows.Next();) {
+      core::Result<core::Task> task = TaskOf(*impl_, rows, catalogue);
+      if (!task) {
+        return tl::unexpected(task.error());
+      }
+      tasks.push_back(std::move(*task));
+    }
+    return tasks;
+  });
+}
+
 core::Result<bool> Store::HasTask(std::string_view plan, std::int64_t device_id) {
   return impl_->Run([&]() -> core::Result<bool> {
     Query row = impl_->Ask(sql::kHasTask);

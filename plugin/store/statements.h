@@ -98,6 +98,8 @@ inline constexpr const char* kVersions =
 inline constexpr const char* kLiveTasks =
     OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND (t.ended_ms = 0 OR t.owes_cancel = 1)";
 inline constexpr const char* kNamedTask = OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.name = ?3";
+inline constexpr const char* kFailedTasks =
+    OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.state IN ('failed', 'refused')";
 inline constexpr const char* kTaskOfPlan =
     OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.plan = ?3";
 #undef OTA_TASK_COLUMNS
@@ -266,12 +268,37 @@ inline constexpr const char* kDeleteRequest = "DELETE FROM request WHERE id = ?1
 // Run per event or per slice: none of them may scan device_state, device_version, task,
 // task_component or log.
 inline constexpr const char* kHot[] = {
-    kPlans,       kPlanComponents,     kPackage,         kPackageFiles,  kPlanSources,
-    kDevice,      kDeviceRow,          kVersions,        kLiveTasks,     kNamedTask,
-    kTaskOfPlan,  kTaskComponents,     kHasTask,         kListed,        kUpdateDevice,
-    kUpdateSeen,  kDeleteVersion,      kUpdateTaskState, kUpdateTaskEnd, kUpdateTaskDeadline,
-    kUpdateTask,  kTrimTaskComponents, kDueDevices,      kDevicesAfter,  kRegisteredDevices,
-    kLiveDevices, kNewJournal,         kNewRequests,     kAnswerRequest, kFileState,
+    kPlans,
+    kPlanComponents,
+    kPackage,
+    kPackageFiles,
+    kPlanSources,
+    kDevice,
+    kDeviceRow,
+    kVersions,
+    kLiveTasks,
+    kNamedTask,
+    kFailedTasks,
+    kTaskOfPlan,
+    kTaskComponents,
+    kHasTask,
+    kListed,
+    kUpdateDevice,
+    kUpdateSeen,
+    kDeleteVersion,
+    kUpdateTaskState,
+    kUpdateTaskEnd,
+    kUpdateTaskDeadline,
+    kUpdateTask,
+    kTrimTaskComponents,
+    kDueDevices,
+    kDevicesAfter,
+    kRegisteredDevices,
+    kLiveDevices,
+    kNewJournal,
+    kNewRequests,
+    kAnswerRequest,
+    kFileState,
 };
 
 }  // namespace ota::store::sql

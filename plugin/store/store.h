@@ -271,6 +271,9 @@ class Store {
   core::Result<std::optional<core::Task>> LoadTask(std::string_view name,
                                                    const core::Device& device,
                                                    const Catalogue& catalogue);
+  // Tasks of the device that failed or were refused, also of plans that are over [N-27].
+  core::Result<std::vector<core::Task>> LoadFailed(const core::Device& device,
+                                                   const Catalogue& catalogue);
   // The device's task of `plan`, whatever became of it.
   core::Result<std::optional<core::Task>> LoadTaskOf(std::string_view plan,
                                                      const core::Device& device,

@@ -54,6 +54,10 @@ TEST(Eligibility, EachRuleRefusesForItsOwnReasonAndNoOther) {
        [](Case& c) {
          c.s.open = MakeTask(ActivePlan("other", {FullComponent("main", "3.0")}), "task-2", {});
        }},
+      {Reason::kOnTrial,
+       [](Case& c) {
+         c.s.device.installed = {{"main", "2.0", true, {}}};
+       }},
       {Reason::kSourceVersion,
        [](Case& c) {
          c.plan->components[0].sources = {"0.8", "0.9"};
@@ -114,7 +118,7 @@ TEST(Eligibility, AComponentAtItsTargetNeedsNoSourceVersion) {
   c.s.device.installed.push_back({"mcu", "5", false, {}});
   EXPECT_EQ(c.Obstacle(), Reason::kNone);
   c.s.device.installed[1].trial = true;  // [N-14] not at its target
-  EXPECT_EQ(c.Obstacle(), Reason::kSourceVersion);
+  EXPECT_EQ(c.Obstacle(), Reason::kOnTrial);
 }
 
 TEST(Matches, ScopeListsAndVersionsDecide) {

@@ -1,5 +1,6 @@
 // One device, its plans and its tasks in memory, as the engine would keep them: loads snapshots,
-// applies decisions, and checks after each what must always hold. No clock: `now` is set by tests.
+// applies decisions, and checks after each what must always hold. Forgets what the engine forgets.
+// No clock: `now` is set by tests.
 #pragma once
 
 #include <algorithm>
@@ -70,13 +71,36 @@ struct Site {
   }
 
   void Connect() { device.connection = ++generation; }
-  void Disconnect() { device.connection = 0; }
+  void Disconnect() {
+    device.connection = device.reported_connection = 0;
+    download_connection = owed_connection = 0;
+  }
   void Pass(seconds time) {
     now.wall += time;
     now.steady += time;
   }
 
-  Snapshot Load(const std::string& task = {}) {
+  // What the engine asks before it loads failed tasks and prospects.
+  bool Differs(const VersionReport& report, bool with_trial) const {
+    const bool known =
+        std::all_of(report.components.begin(), report.components.end(), [&](const auto& component) {
+          const bool trial = std::find(report.trial.begin(), report.trial.end(), component.first) !=
+                             report.trial.end();
+          return std::any_of(
+              device.installed.begin(), device.installed.end(), [&](const Installed& one) {
+                return one.component == component.first && one.version == component.second &&
+                       (!with_trial || one.trial == trial);
+              });
+        });
+    return device.id == 0 || !known;
+  }
+
+  Snapshot Load(const std::string& task = {}, const VersionReport* report = nullptr) {
+    const bool arrives =
+        report != nullptr && (device.reported_connection != device.connection ||
+                              (report->boot_id && *report->boot_id != device.boot_id));
+    const bool failed = report != nullptr && (arrives || Differs(*report, true));
+    const bool prospects = report != nullptr && Differs(*report, false);
     Snapshot s;
     s.product = product;
     s.device = device;
@@ -94,7 +118,8 @@ struct Site {
         if (stored.owes_cancel) {
           s.cancels.push_back(stored);
         }
-        if (stored.state == TaskState::kFailed) {
+        if (failed && (stored.state == TaskState::kFailed ||
+                       (stored.state == TaskState::kRefused && stored.code != 0))) {
           s.failed.push_back(stored);
         }
       }
@@ -110,7 +135,7 @@ struct Site {
       const bool has = std::any_of(tasks.begin(), tasks.end(), [&](const auto& one) {
         return one.second.plan->name == plan->name;
       });
-      if (!has && plan->wanted == Wanted::kActive) {
+      if (prospects && !has && plan->wanted == Wanted::kActive) {
         s.prospects.push_back(MakeTask(plan, "task-" + std::to_string(++named), now.wall));
         s.prospects.back().listed_white = white[plan->name];
         s.prospects.back().listed_black = black[plan->name];
@@ -144,8 +169,10 @@ struct Site {
     const TaskState old = found == tasks.end() ? TaskState::kQueued : found->second.state;
     row.id = found == tasks.end() ? static_cast<std::int64_t>(tasks.size()) + 1 : found->second.id;
     EXPECT_TRUE(!IsEnded(old) || row.state == old ||
-                (old == TaskState::kFailed && row.state == TaskState::kSucceeded))
+                ((old == TaskState::kFailed || found->second.code == -5) &&
+                 row.state == TaskState::kSucceeded))
         << "an ended task was opened again";
+    EXPECT_TRUE(row.state != TaskState::kSucceeded || row.code == 0) << "a success with a code";
     EXPECT_TRUE(!IsOpen(row.state) || row.deadline) << Name(row.state) << " without a deadline";
     EXPECT_TRUE(!IsEnded(row.state) || !row.deadline) << "an ended task with a deadline";
     EXPECT_TRUE(!IsEnded(row.state) || row.ended != Instant{}) << "an end without a time";
@@ -190,7 +217,8 @@ struct Site {
           }
         },
         body);
-    return Apply(DecideUplink(Load(task), Uplink{std::move(id), {}, std::move(body)}, now));
+    return Apply(DecideUplink(Load(task, std::get_if<VersionReport>(&body)),
+                              Uplink{std::move(id), {}, std::move(body)}, now));
   }
   const Decision& Report(std::map<std::string, std::string> components, std::string boot_id = {},
                          std::optional<std::string> task = {}) {

@@ -27,7 +27,8 @@ TEST(Step, EveryPairOfStateAndEventIsDecidedAsExpected) {
       {{S::kWaiting, E::kWithdraw}, S::kQueued},    {{S::kWaiting, E::kResume}, S::kAccepted},
       {{S::kRetrying, E::kDownload}, S::kAccepted}, {{S::kRetrying, E::kFail}, S::kFailed},
       {{S::kRetrying, E::kSucceed}, S::kSucceeded}, {{S::kRetrying, E::kCancel}, S::kCanceled},
-      {{S::kFailed, E::kSucceed}, S::kSucceeded},
+      {{S::kFailed, E::kSucceed}, S::kSucceeded},   {{S::kRefused, E::kSucceed}, S::kSucceeded},
+      {{S::kRetrying, E::kReboot}, S::kRebooting},
   };
   for (const S state : {S::kOffered, S::kPostponed}) {
     expected[{state, E::kWithdraw}] = S::kQueued;

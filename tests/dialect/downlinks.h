@@ -80,7 +80,6 @@ inline core::Download BlocksDownload() {
       FileOf("boot.bin", 65536, "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"),
       FileOf("app.bin", 851968,
              "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9")};
-  download.expires_in = core::seconds(86400);
   return download;
 }
 

@@ -116,10 +116,11 @@ TEST(EncodeDownload, HasEveryMemberInOrder) {
       R"("url":"http://10.0.0.5:8070/d/2f/mcu-2.2.delta"}],"expiresIn":86400,"now":1795219200})");
 }
 
-// [N-20]
-TEST(EncodeDownload, HasNoAddressWithoutHttp) {
+// [N-20] [N-17]
+TEST(EncodeDownload, HasNoAddressAndNothingThatExpiresWithoutHttp) {
   const std::string payload = Payload(BlocksDownload());
   EXPECT_EQ(payload.find("url"), std::string::npos);
+  EXPECT_FALSE(Has(payload, "expiresIn"));
   EXPECT_LT(payload.find("boot.bin"), payload.find("app.bin"));
   EXPECT_TRUE(Has(payload, "blocks"));
 }

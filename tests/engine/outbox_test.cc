@@ -131,11 +131,30 @@ TEST(Outbox, IsFullAtItsBoundAndEmptyAfterTheDrain) {
   EXPECT_FALSE(outbox.Full());
 }
 
-TEST(Outbox, AWorkerWaitsForRoomAndGoesOnWhenThereIs) {
-  Outbox outbox;
+void Fill(Outbox& outbox) {
   while (!outbox.Full()) {
+    outbox.Push({To(1, Lane::kPush, std::string(65536, 'x'))});
+  }
+}
+
+void FillBlocks(Outbox& outbox) {
+  while (!outbox.BlocksFull()) {
     outbox.Push({To(1, Lane::kBlock, std::string(65536, 'x'))});
   }
+}
+
+TEST(Outbox, BlocksDoNotTakeTheRoomOfAnswers) {
+  Outbox outbox;
+  FillBlocks(outbox);
+  EXPECT_FALSE(outbox.Full());
+  EXPECT_EQ(outbox.Bytes(), 0u);
+  DrainAll(outbox);
+  EXPECT_FALSE(outbox.BlocksFull());
+}
+
+TEST(Outbox, AWorkerWaitsForRoomAndGoesOnWhenThereIs) {
+  Outbox outbox;
+  FillBlocks(outbox);
   std::thread worker([&] { EXPECT_TRUE(outbox.PushWhenRoom({To(2, Lane::kBlock, "late")})); });
   std::string seen;
   while (!seen.ends_with("late")) {
@@ -147,17 +166,14 @@ TEST(Outbox, AWorkerWaitsForRoomAndGoesOnWhenThereIs) {
 TEST(Outbox, WaitForRoomEndsAtItsDeadline) {
   Outbox outbox;
   EXPECT_TRUE(outbox.WaitForRoom(Clock::time_point::max()));
-  while (!outbox.Full()) {
-    outbox.Push({To(1, Lane::kBlock, std::string(65536, 'x'))});
-  }
+  Fill(outbox);
   EXPECT_FALSE(outbox.WaitForRoom(Clock::now() + 5ms));
 }
 
 TEST(Outbox, StopEndsEveryWait) {
   Outbox outbox;
-  while (!outbox.Full()) {
-    outbox.Push({To(1, Lane::kBlock, std::string(65536, 'x'))});
-  }
+  Fill(outbox);
+  FillBlocks(outbox);
   std::thread worker([&] { EXPECT_FALSE(outbox.PushWhenRoom({To(2, Lane::kBlock, "x")})); });
   std::thread engine([&] { EXPECT_FALSE(outbox.WaitForRoom(Clock::time_point::max())); });
   outbox.Stop();

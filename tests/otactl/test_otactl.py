@@ -2,6 +2,8 @@
 # the build directory of the working directory.
 import fcntl
 import glob
+import hashlib
+import http.server
 import json
 import os
 import sqlite3
@@ -502,3 +504,29 @@ def test_restore_of_a_damaged_backup_changes_nothing(site, damage):
     site.run("restore", str(tar), code=4)
     assert state(site) == before
     site.db = sqlite3.connect(site.path)
+
+
+def test_package_add_fetches_an_address(site):
+    site.load(PRODUCT)
+    body = b"firmware" * 1000
+
+    class Files(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/fw/main-3.bin?key=1" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = "http://127.0.0.1:%d/fw/" % server.server_port
+        site.run("package", "add", "demo", "main", "3.0", base + "main-3.bin?key=1")
+        assert "404" in site.run("package", "add", "demo", "main", "4.0", base + "none.bin", code=4)
+        server.shutdown()
+    path, digest = site.ask("SELECT path, sha256 FROM package_file WHERE package = 'main-3.0'")[0]
+    assert digest == hashlib.sha256(body).hexdigest()
+    assert path.endswith("main-3.bin")
+    assert not site.ask("SELECT 1 FROM package WHERE name = 'main-4.0'")
