@@ -48,15 +48,15 @@ void AddFile(core::Package& package, const Query& row) {
   }
   std::string problem;
   if (state == "hashing") {
-    problem = "is being hashed";
+    problem = "file '" + file.path + "': is being hashed";
   } else if (state == "refused") {
     problem = row.Text(6);
   } else if (!expected.empty() && expected != file.sha256) {
-    problem = "its SHA-256 is not the expected one";
+    problem = "file '" + file.path + "': its SHA-256 is not the expected one";
   }
   if (!problem.empty() && set.ready) {
     set.ready = false;
-    set.problem = "file '" + file.path + "': " + problem;
+    set.problem = problem;
   }
   set.files.push_back(std::move(file));
 }

@@ -245,14 +245,15 @@ bool LogIsAnothers(const std::filesystem::path& path, const std::optional<Marker
   }
 }
 
-void SetAside(const std::filesystem::path& file) {
+// Over an older one. What is not there is not moved.
+bool SetAside(const std::filesystem::path& file) {
   std::filesystem::path stale = file;
   stale += ".stale";
-  ::rename(file.c_str(), stale.c_str());
+  return ::rename(file.c_str(), stale.c_str()) == 0 || errno == ENOENT;
 }
 
-// Before SQLite sees the files.
-bool SetAsideAnothersLog(const std::filesystem::path& path) {
+// Before SQLite sees the files. Gives whether there was something to set aside.
+core::Result<bool> SetAsideAnothersLog(const std::filesystem::path& path) {
   const std::filesystem::path log = Beside(path, "-wal");
   struct stat facts = {};
   if (::stat(log.c_str(), &facts) != 0 || facts.st_size == 0) {
@@ -262,8 +263,10 @@ bool SetAsideAnothersLog(const std::filesystem::path& path) {
   if (!LogIsAnothers(path, ReadMarker(marker))) {
     return false;
   }
-  SetAside(log);
-  SetAside(Beside(path, "-shm"));
+  if (!SetAside(Beside(path, "-shm")) || !SetAside(log)) {
+    return SystemError(path, "the write-ahead log beside it is another file's, and cannot be moved",
+                       kPermissions);
+  }
   return true;
 }
 
@@ -383,10 +386,13 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
   }
   std::unique_ptr<Store> store;
   try {
-    const bool set_aside = SetAsideAnothersLog(path);
+    const core::Result<bool> set_aside = SetAsideAnothersLog(path);
+    if (!set_aside) {
+      return tl::unexpected(set_aside.error());
+    }
     store.reset(new Store(std::make_unique<Impl>(path, std::move(options))));
     Impl& impl = *store->impl_;
-    impl.log_set_aside = set_aside;
+    impl.log_set_aside = *set_aside;
     if (Status ready = SetUp(impl); !ready) {
       return tl::unexpected(ready.error());
     }

@@ -181,7 +181,7 @@ struct PackageFile {
 
   std::int64_t id = 0;  // 0: never looked at; stable and never used again
   FileState state = FileState::kHashing;
-  std::string problem;  // why refused
+  std::string problem;  // why refused; names the file
   std::int64_t bytes = 0;
   std::string sha256;  // lower-case hex
   std::string md5;     // lower-case hex

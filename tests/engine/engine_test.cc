@@ -286,6 +286,15 @@ TEST_F(Site, AFileThatIsNotThereIsNamedAndThePlanWaitsForIt) {
       << Log();
 }
 
+TEST_F(Site, AFileLargerThanItsProfileAllowsIsRefused) {
+  StartAndOpen();
+  Sql("UPDATE profile SET max_file_bytes = 4999 WHERE name = 'default'");
+  MakeCatalogue();
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "refused"; })) << Log();
+  EXPECT_EQ(Ask("SELECT problem FROM package_state"),
+            "file 'main-2.bin': 5000 bytes; rule max_file_bytes of profile 'default' allows 4999");
+}
+
 TEST_F(Site, WhatIsOwedIsSentOncePerConnectionAndAgainAfterARestart) {  // [N-12]
   StartAndOpen();
   MakeCatalogue();
@@ -370,7 +379,7 @@ TEST_F(Site, AnOlderCopyHoldsEveryPlanUntilARelease) {
   }
   std::filesystem::copy_file(directory_ / "copy.db", options_.database);
   messages_.clear();
-  StartAndOpen();
+  Start();  // the copy has this process's row of engine_health already
   ASSERT_TRUE(Until([&] { return Log().find("held until") != std::string::npos; })) << Log();
   Connect("d1", 3);
   Report("d1", "1.0");

