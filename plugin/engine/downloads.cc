@@ -191,6 +191,8 @@ store::Status Downloads::Refresh(store::Store& store, core::Now) {
         file.id = *id;
       }
       Hash(file);
+    } else if (file.state == store::FileState::kRefused) {
+      Hash(file);  // the rule that refused it may be another now
     }
     rows_.emplace(key, std::move(file));
   }

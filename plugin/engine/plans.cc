@@ -95,7 +95,8 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
       changed_.push_back({change.product, change.detail.substr(6)});
     } else if (change.table == "plan_device") {
       rescan.insert(change.key);
-    } else if (change.table == "package" || change.table == "package_file") {
+    } else if (change.table == "package" || change.table == "package_file" ||
+               change.table == "product" || change.table == "profile") {
       changed.files = true;
       wake.insert(change.product);
     } else {
