@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+import mqtt
+
 from broker import Clock, eventually, faketime_library
 from device import Device
 
@@ -402,9 +404,16 @@ def test_a_clock_that_jumps_while_the_plugin_runs(clocked):
     d = Device(site)
     d.report()
     download = d.accept(d.take("plan"))
+
+    def reports(name):
+        try:
+            return Device(site, name).report()["code"] == 200
+        except mqtt.Closed:  # Mosquitto itself ends a connection that the jump makes look old
+            return False
+
     for offset in (2 * DAY, -5 * DAY, 0):
         clock.set(f"{offset:+d}")
-        eventually(lambda: Device(site, f"x{offset + 9 * DAY}").report()["code"] == 200)
+        eventually(lambda: reports(f"x{offset + 9 * DAY}"))
         assert site.task("d1")["state"] == "accepted"
     d.install(download) if d.fetch(download["files"][0]["url"])[0] == 200 else None
     d.reboot(main="2.0")
