@@ -117,6 +117,8 @@ class Exchange {
   void Reopened();
 
  private:
+  static constexpr std::size_t kTaskNameLength = 12;  // [N-15]
+
   // Sizes of outcome() and of the connections' undo list, to go back to when an event fails.
   struct Mark {
     std::size_t messages, log, blocks, undo;
