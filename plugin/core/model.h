@@ -118,6 +118,13 @@ enum class PackageKind { kFull, kDelta };
 enum class Wanted { kDraft, kActive, kPaused, kCanceled };
 enum class Scope { kAll, kSelected };
 enum class Mode { kSilent, kManual };
+enum class PlanKind { kBatch, kVerify };
+// Static: the devices that match when the plan is activated. Dynamic: also those that match later.
+enum class ScopeKind { kStatic, kDynamic };
+enum class Trigger { kPush, kRequest };  // who begins: the platform, or only the device by asking
+// What becomes of open tasks when the plan's end comes: they go on, those that show no progress yet
+// are canceled, all are. Queued tasks are canceled in each case.
+enum class AtEnd { kStop, kCancel, kForce };
 
 struct Product {
   std::string name;
@@ -125,6 +132,8 @@ struct Product {
   bool auto_confirm = false;  // no confirmation is needed: the download follows the plan
   bool blocks = true;         // files may be fetched over MQTT
   bool http = true;           // files may be fetched over HTTP
+  // Clouds that know no confirmation: the plan is told by its download, after a consent if any.
+  bool confirms = true;  // the dialect has a confirmation
 };
 
 struct File {
@@ -168,6 +177,8 @@ struct Conditions {
   std::optional<int> battery;
   std::optional<int> signal;
   std::optional<std::int64_t> free_bytes;
+  std::optional<seconds> max_age = {};  // older measured values count as unknown; nothing: no limit
+  bool unknown_waits = false;           // an unknown value: wait for it; else the device is asked
 };
 
 // How long a task may stay in a state without hearing from the device. No value switches a deadline
@@ -181,9 +192,32 @@ struct Timeouts {
   seconds longest{604800};  // the most that `eta`, `sleep` and `retryAfter` of a device can ask for
 };
 
+enum class Reason;
+
 struct Retry {
   int max = 0;  // attempts after the first
   seconds interval{600};
+  std::vector<Reason> reasons = {};  // failures that are tried again; empty: all but time-outs
+};
+
+// When a plan halts by itself; a person lets it go on. 0 switches a rule off.
+struct Halt {
+  int failures = 3;  // tasks
+  int percent = 0;   // of the tasks that ended by success or failure ...
+  int sample = 10;   // ... once there are so many
+};
+
+// Devices that fail the same target again and again are put aside.
+struct Loop {
+  int max = 3;            // tasks of one target that fail in a row; 0: never put aside
+  seconds quarantine{0};  // 0: until a person releases the device
+};
+
+// The daily push period, in the local time of a zone.
+struct Window {
+  std::string zone;              // IANA name; empty: the machine's own
+  std::chrono::minutes from{0};  // of the local day
+  std::chrono::minutes to{0};    // before `from`: of the next day; equal: the whole day
 };
 
 struct Plan {
@@ -193,17 +227,40 @@ struct Plan {
   bool held =
       false;  // a brake of the engine's own (a restored database); only a release lets it go
   std::string held_reason;
+  bool halted = false;  // by its own rule (Halt); only a person lets it go on
+  std::string halted_reason;
+  PlanKind kind = PlanKind::kBatch;
   Scope scope = Scope::kAll;
+  ScopeKind scope_kind = ScopeKind::kDynamic;
+  bool new_reports = false;    // dynamic: only devices that report after the activation
+  std::optional<int> percent;  // static: share of the matching devices, 1 to 100
+  // Tags that a device must have: of every key one of the values.
+  std::map<std::string, std::vector<std::string>> match;
   Mode mode = Mode::kSilent;
-  int priority = 0;                       // higher first; then `order`
-  std::int64_t order = 0;                 // by first activation
-  std::optional<Instant> end;             // nothing is offered afterwards
+  Trigger trigger = Trigger::kPush;
+  int priority = 0;              // higher first; then `order`
+  std::int64_t order = 0;        // by first activation
+  std::optional<Instant> start;  // nothing is offered before
+  std::optional<Instant> end;    // nothing is offered afterwards
+  AtEnd at_end = AtEnd::kStop;
+  std::optional<Window> window;
+  std::optional<int> rate;                       // offers per minute, spread evenly
+  std::optional<int> max_open;                   // open tasks at a time
+  std::optional<std::int64_t> bytes_per_second;  // of issued downloads
+  bool overrides = false;  // cancels the tasks of other plans that show no progress yet
+  // What becomes of a task whose device is in the middle of another plan's: it waits, or fails.
+  bool fails_when_busy = false;
+  bool strict_progress = false;    // success also needs a report of 100 % in the attempt
+  seconds grace{120};              // that a device may show its old version after a reconnect
+  std::optional<seconds> timeout;  // of a whole task, from its first progress
   std::vector<PlanComponent> components;  // in sequence
   Conditions conditions;
   std::map<std::string, std::string> texts;  // language -> text
   std::map<std::string, std::string> tags;
   Timeouts timeouts;
   Retry retry;
+  Halt halt;
+  Loop loop;
 };
 
 // ---------------------------------------------------------------- state: what the engine knows
@@ -235,7 +292,8 @@ struct Device {
   Instant registered{};
   Instant seen{};
   Instant reported{};  // the last report with battery, signal or free bytes: their age
-  std::vector<Installed> installed;  // sorted by component
+  std::vector<Installed> installed;         // sorted by component
+  std::map<std::string, std::string> tags;  // that people gave it
 
   std::uint64_t connection = 0;           // generation of the live connection; 0: away. Not stored.
   std::uint64_t reported_connection = 0;  // generation of the last version report. Not stored.
@@ -281,6 +339,23 @@ enum class Reason {
   kOutboxFull,
   kOfferUnanswered,  // the offer's deadline passed; it is made again when the device is heard of
   kNotYet,           // the device or the retry policy named a later time
+  kStopped,          // everything is stopped
+  kHeld,             // the device, its product or the site is held
+  kPlanHalted,       // by its own rule
+  kNotStarted,       // the plan's start
+  kWindowClosed,     // the push period
+  kNotMatched,       // lacks a tag that the plan asks for
+  kNotMember,        // static: did not match when the plan was activated
+  kNotInPhase,       // static: not in the share of devices that is upgraded yet
+  kOnRequest,        // the device has not asked
+  kNoConsent,        // manual, and the dialect has no confirmation: people have not consented
+  kBattery,
+  kSignal,
+  kFreeSpace,
+  kRate,
+  kTooManyOpen,
+  kBytesPerSecond,
+  kQuarantined,  // failed the same target too often
   // a task has ended because
   kAtTarget,         // every component was reported at its target
   kAtTargetAlready,  // ... before anything was offered
@@ -296,8 +371,13 @@ enum class Reason {
   kRebootTimeout,
   kNotKept,  // the target runs, but on trial or before its reboot, for `longest`
   kPlanCanceled,
-  kTaskCanceled,   // by a request
-  kComponentGone,  // a complete report lacks a component of the plan
+  kTaskCanceled,    // by a request
+  kComponentGone,   // a complete report lacks a component of the plan
+  kOverridden,      // by a plan that overrides
+  kBusy,            // the device is in the middle of another task, and the profile says so
+  kTimeout,         // plan.timeout since the first progress
+  kSpelling,        // the target in another spelling (case or blanks)
+  kNoFullProgress,  // strict: the target without 100 %
 };
 
 enum class ComponentState { kPending, kCurrent, kProved, kSkipped };
@@ -315,6 +395,9 @@ struct TaskComponent {
   // The device's when the download was issued, the old version last seen, or the installation
   // began: another one shows that it has rebooted since.
   std::string boot_id;
+  bool full = false;  // 100 % was reported in this attempt
+  // When the source version was first seen again after the installation began: `grace` runs.
+  std::optional<Instant> returned = {};  // on the steady scale
   bool operator==(const TaskComponent&) const = default;
 };
 
@@ -335,11 +418,37 @@ struct Task {
   Instant created{};
   Instant offered{};
   Instant ended{};
+  std::optional<Instant> progressed;      // first progress, on the steady scale
+  std::int64_t position = 0;              // among the plan's tasks: lower goes first
   std::vector<TaskComponent> components;  // in the plan's order
 
   bool listed_white = false;  // of this device in the plan's lists, as of the load
   bool listed_black = false;
   bool operator==(const Task&) const = default;  // of plans: the same value in memory
+};
+
+// What is true of a plan as a whole at this moment. Kept by the engine in memory.
+struct PlanNow {
+  std::optional<Instant> opens;  // wall time; the push period is closed until then
+  int open_tasks = 0;
+  Instant next_offer{};     // steady: not before, by the rate
+  Instant next_download{};  // steady: not before, by the bytes per second
+};
+
+// A brake that people put on a device, a product or the site.
+struct Hold {
+  std::optional<Instant> until;  // wall time; nothing: until it is taken away
+  std::string reason;
+};
+
+// Failures of one target on one device, in a row.
+struct Streak {
+  std::string component;
+  std::string target;
+  int failures = 0;
+  bool aside = false;            // put aside
+  std::optional<Instant> until;  // wall time; nothing: until a person releases the device
+  auto operator<=>(const Streak&) const = default;
 };
 
 // Everything that Decide may look at for one device, as of one read.
@@ -363,7 +472,11 @@ struct Snapshot {
   // (0: unknown, which counts as another one), and the one in which the owed message was last sent.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
-  bool outbox_full = false;  // no new offers now
+  bool outbox_full = false;                           // no new offers now
+  std::map<std::string, PlanNow, std::less<>> plans;  // by name: those of the tasks above
+  std::optional<std::string> stopped;                 // everything is, for this reason
+  std::optional<Hold> hold;                           // in force, the widest one
+  std::vector<Streak> streaks;
 };
 
 // ---------------------------------------------------------------- downlinks: what a device is told
@@ -473,6 +586,8 @@ struct Decision {
   // Snapshot; both are 0 when no task is open.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
+  bool streaks_changed = false;
+  std::vector<Streak> streaks;  // all of the device
 };
 
 }  // namespace ota::core

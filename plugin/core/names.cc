@@ -77,6 +77,30 @@ constexpr std::array kReasons{
               "The device did not answer the offer in time; it is made again when the device is "
               "heard of."},
     ReasonRow{Reason::kNotYet, "not_yet", "The device or the retry policy has named a later time."},
+    ReasonRow{Reason::kStopped, "stopped", "Everything is stopped until somebody lets it go on."},
+    ReasonRow{Reason::kHeld, "held", "The device, its product or the site is held."},
+    ReasonRow{Reason::kPlanHalted, "plan_halted",
+              "The plan has halted by its own rule; a person lets it go on."},
+    ReasonRow{Reason::kNotStarted, "not_started", "The plan's start has not come."},
+    ReasonRow{Reason::kWindowClosed, "window_closed", "The push period is closed."},
+    ReasonRow{Reason::kNotMatched, "not_matched", "The device lacks a tag that the plan asks for."},
+    ReasonRow{Reason::kNotMember, "not_member",
+              "The plan is static, and the device did not match when it was activated."},
+    ReasonRow{Reason::kNotInPhase, "not_in_phase",
+              "The device is not in the share of devices that is upgraded yet."},
+    ReasonRow{Reason::kOnRequest, "on_request", "The plan waits until the device asks."},
+    ReasonRow{Reason::kNoConsent, "no_consent",
+              "The plan is manual, and nobody has consented yet."},
+    ReasonRow{Reason::kBattery, "battery", "The battery is too low, or not known."},
+    ReasonRow{Reason::kSignal, "signal", "The signal is too weak, or not known."},
+    ReasonRow{Reason::kFreeSpace, "free_space", "The free space is too small, or not known."},
+    ReasonRow{Reason::kRate, "rate", "The plan's rate of offers is used up for now."},
+    ReasonRow{Reason::kTooManyOpen, "too_many_open",
+              "As many tasks of the plan are open as it allows."},
+    ReasonRow{Reason::kBytesPerSecond, "bytes_per_second",
+              "The plan's rate of bytes is used up for now."},
+    ReasonRow{Reason::kQuarantined, "quarantined",
+              "The device has failed this target too often and is put aside."},
     ReasonRow{Reason::kAtTarget, "at_target", "Every component was reported at its target."},
     ReasonRow{Reason::kAtTargetAlready, "at_target_already",
               "Every component was at its target before anything was offered."},
@@ -102,6 +126,14 @@ constexpr std::array kReasons{
     ReasonRow{Reason::kTaskCanceled, "task_canceled", "The task was canceled by a request."},
     ReasonRow{Reason::kComponentGone, "component_gone",
               "The device's complete report lacks a component of the plan."},
+    ReasonRow{Reason::kOverridden, "overridden", "Another plan that overrides took its place."},
+    ReasonRow{Reason::kBusy, "busy", "The device was in the middle of another upgrade."},
+    ReasonRow{Reason::kTimeout, "timeout",
+              "The task took longer than the plan allows from its first progress."},
+    ReasonRow{Reason::kSpelling, "spelling",
+              "The device reports the target in another spelling: case or blanks differ."},
+    ReasonRow{Reason::kNoFullProgress, "no_full_progress",
+              "The target was reported, but never 100 %, which the plan asks for."},
 };
 
 constexpr std::array kPackageKinds{
@@ -145,6 +177,27 @@ constexpr std::array kWanted{
     Row<Wanted>{Wanted::kActive, "active"},
     Row<Wanted>{Wanted::kPaused, "paused"},
     Row<Wanted>{Wanted::kCanceled, "canceled"},
+};
+
+constexpr std::array kPlanKinds{
+    Row<PlanKind>{PlanKind::kBatch, "batch"},
+    Row<PlanKind>{PlanKind::kVerify, "verify"},
+};
+
+constexpr std::array kScopeKinds{
+    Row<ScopeKind>{ScopeKind::kStatic, "static"},
+    Row<ScopeKind>{ScopeKind::kDynamic, "dynamic"},
+};
+
+constexpr std::array kTriggers{
+    Row<Trigger>{Trigger::kPush, "push"},
+    Row<Trigger>{Trigger::kRequest, "request"},
+};
+
+constexpr std::array kAtEnds{
+    Row<AtEnd>{AtEnd::kStop, "stop"},
+    Row<AtEnd>{AtEnd::kCancel, "cancel"},
+    Row<AtEnd>{AtEnd::kForce, "force"},
 };
 
 template <typename Table, typename E>
@@ -197,6 +250,18 @@ std::string_view Name(Scope value) {
 std::string_view Name(Wanted value) {
   return NameIn(kWanted, value);
 }
+std::string_view Name(PlanKind value) {
+  return NameIn(kPlanKinds, value);
+}
+std::string_view Name(ScopeKind value) {
+  return NameIn(kScopeKinds, value);
+}
+std::string_view Name(Trigger value) {
+  return NameIn(kTriggers, value);
+}
+std::string_view Name(AtEnd value) {
+  return NameIn(kAtEnds, value);
+}
 
 std::optional<TaskState> TaskStateFrom(std::string_view name) {
   return ValueIn(kTaskStates, name);
@@ -224,6 +289,18 @@ std::optional<Scope> ScopeFrom(std::string_view name) {
 }
 std::optional<Wanted> WantedFrom(std::string_view name) {
   return ValueIn(kWanted, name);
+}
+std::optional<PlanKind> PlanKindFrom(std::string_view name) {
+  return ValueIn(kPlanKinds, name);
+}
+std::optional<ScopeKind> ScopeKindFrom(std::string_view name) {
+  return ValueIn(kScopeKinds, name);
+}
+std::optional<Trigger> TriggerFrom(std::string_view name) {
+  return ValueIn(kTriggers, name);
+}
+std::optional<AtEnd> AtEndFrom(std::string_view name) {
+  return ValueIn(kAtEnds, name);
 }
 
 std::string_view Text(Reason value) {

@@ -20,6 +20,10 @@ std::string_view Name(ProgressState value);  // as on the wire [N-24]
 std::string_view Name(Mode value);
 std::string_view Name(Scope value);
 std::string_view Name(Wanted value);
+std::string_view Name(PlanKind value);
+std::string_view Name(ScopeKind value);
+std::string_view Name(Trigger value);
+std::string_view Name(AtEnd value);
 
 // The value with this name; nothing for any other text.
 std::optional<TaskState> TaskStateFrom(std::string_view name);
@@ -31,6 +35,10 @@ std::optional<ProgressState> ProgressStateFrom(std::string_view name);
 std::optional<Mode> ModeFrom(std::string_view name);
 std::optional<Scope> ScopeFrom(std::string_view name);
 std::optional<Wanted> WantedFrom(std::string_view name);
+std::optional<PlanKind> PlanKindFrom(std::string_view name);
+std::optional<ScopeKind> ScopeKindFrom(std::string_view name);
+std::optional<Trigger> TriggerFrom(std::string_view name);
+std::optional<AtEnd> AtEndFrom(std::string_view name);
 
 // One plain sentence for people; empty for kNone.
 std::string_view Text(Reason value);
