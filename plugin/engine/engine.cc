@@ -62,14 +62,21 @@ core::Result<void> CheckDirectory(const std::string& database) {
 
 }  // namespace
 
-Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks)
-    : options_(std::move(options)), inbox_(inbox), outbox_(outbox), ticks_(std::move(ticks)) {}
+Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks,
+               std::function<ClockReading()> clocks)
+    : options_(std::move(options)),
+      inbox_(inbox),
+      outbox_(outbox),
+      ticks_(std::move(ticks)),
+      clocks_(std::move(clocks)) {}
 
 core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbox& inbox,
                                                     Outbox& outbox,
-                                                    std::function<std::uint64_t()> ticks) {
+                                                    std::function<std::uint64_t()> ticks,
+                                                    std::function<ClockReading()> clocks) {
   const SignalsBlocked blocked;
-  std::unique_ptr<Engine> engine(new Engine(options, inbox, outbox, std::move(ticks)));
+  std::unique_ptr<Engine> engine(
+      new Engine(options, inbox, outbox, std::move(ticks), std::move(clocks)));
   if (auto directory = CheckDirectory(options.database); !directory) {
     return tl::unexpected(directory.error());
   }
@@ -149,7 +156,7 @@ void Engine::Take(steady_clock::duration wait) {
   const Monotonic now = steady_clock::now();
   Monotonic until = more ? now : now + wait;
   if (fault_.empty() && timeline_ && next_deadline_) {
-    const core::Duration left = *next_deadline_ - Timeline(*timeline_).Read(Clocks()).now.steady;
+    const core::Duration left = *next_deadline_ - Timeline(*timeline_).Read(clocks_()).now.steady;
     until = std::min(until, now + std::max(left, core::Duration(0)));
   }
   const bool full = outbox_.Full() && !stopping_.load();
@@ -220,7 +227,7 @@ bool Engine::MayWait(core::Duration waited) {
 // From now on devices cannot be heard: their deadlines rest.
 void Engine::Unable() {
   if (timeline_ && !unable_since_) {
-    unable_since_ = Timeline(*timeline_).Read(Clocks()).now.steady;
+    unable_since_ = Timeline(*timeline_).Read(clocks_()).now.steady;
   }
 }
 
@@ -230,7 +237,7 @@ bool Engine::Open() {
     return false;
   }
   next_second_ = monotonic + kReopen;
-  const ClockReading clocks = Clocks();
+  const ClockReading clocks = clocks_();
   store::Options options;
   options.wait = [this](core::Duration waited) { return MayWait(waited); };
   options.durable = options_.durability == Durability::kFull;
@@ -324,7 +331,7 @@ bool Engine::IsDue(Monotonic now) {
     data_version_ = *version;
     read_journal_ = true;
   }
-  const Timeline::Reading reading = Timeline(*timeline_).Read(Clocks());
+  const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
          last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
@@ -355,7 +362,7 @@ store::Status Engine::Turn() {
   }
   // After the lock was waited for.
   Timeline trial = *timeline_;
-  const Timeline::Reading reading = trial.Read(Clocks());
+  const Timeline::Reading reading = trial.Read(clocks_());
   core::Duration shift = reading.shift;
   if (unable_since_ && reading.now.steady - *unable_since_ > Timeline::kJump) {
     shift += reading.now.steady - *unable_since_;

@@ -33,11 +33,12 @@ class Engine {
  public:
   // Checks what is a mistake of the configuration (directories, keys, the server's port, a database
   // that another broker uses) and starts the threads, all signals blocked. The database is opened
-  // on the engine's thread. `ticks` counts the broker's ticks, for health; any thread. Broker
-  // thread.
+  // on the engine's thread. `ticks` counts the broker's ticks, for health; any thread. `clocks`
+  // reads the time, on the engine's thread. Broker thread.
   static core::Result<std::unique_ptr<Engine>> Start(const Options& options, Inbox& inbox,
                                                      Outbox& outbox,
-                                                     std::function<std::uint64_t()> ticks);
+                                                     std::function<std::uint64_t()> ticks,
+                                                     std::function<ClockReading()> clocks = Clocks);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -51,7 +52,8 @@ class Engine {
  private:
   using Monotonic = std::chrono::steady_clock::time_point;
 
-  Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks);
+  Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks,
+         std::function<ClockReading()> clocks);
 
   void Run();
   void Take(std::chrono::steady_clock::duration wait);
@@ -76,6 +78,7 @@ class Engine {
   Inbox& inbox_;
   Outbox& outbox_;
   const std::function<std::uint64_t()> ticks_;
+  const std::function<ClockReading()> clocks_;
   std::optional<store::Lock> lock_;
   std::unique_ptr<Downloads> downloads_;
 
