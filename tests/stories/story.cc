@@ -83,10 +83,25 @@ std::string NameOf(const core::DeviceKey& key) {
   return key.product == kProduct ? key.device : key.product + "/" + key.device;
 }
 
-// Whether two rows are the same; `*` in the expected one stands for any value.
+// Whether a value is the expected one; `*` at an end stands for anything.
+bool ValueMatches(std::string expected, const std::string& actual) {
+  const bool open_front = expected.starts_with('*');
+  const bool open_back = expected.ends_with('*');
+  expected.erase(0, open_front ? 1 : 0);
+  if (open_back && !expected.empty()) {
+    expected.pop_back();
+  }
+  if (open_front && open_back) {
+    return actual.find(expected) != std::string::npos;
+  }
+  return open_front  ? actual.ends_with(expected)
+         : open_back ? actual.starts_with(expected)
+                     : actual == expected;
+}
+
 bool RowMatches(const std::string& expected, const std::string& actual) {
-  std::istringstream left(expected);
-  std::istringstream right(actual);
+  std::istringstream left(expected + "|");
+  std::istringstream right(actual + "|");
   std::string want;
   std::string is;
   while (true) {
@@ -97,7 +112,7 @@ bool RowMatches(const std::string& expected, const std::string& actual) {
     if (!more) {
       return true;
     }
-    if (Trim(want) != "*" && Trim(want) != Trim(is)) {
+    if (!ValueMatches(Trim(want), Trim(is))) {
       return false;
     }
   }
