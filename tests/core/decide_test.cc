@@ -724,7 +724,7 @@ TEST(Deadline, NoAttemptBeginsWhileTheDeviceIsAway) {  // [N-26]
   ASSERT_TRUE(site.Got<Download>());
   EXPECT_EQ(site.Got<Download>()->attempt, 2);
   site = waits;
-  site.plans[0]->retry = {2, seconds(0)};
+  site.plans[0]->retry = {2, seconds(0), {Reason::kInstallTimeout, Reason::kDownloadFailed}};
   site.Tell(name, "main", PS::kInstalling);
   site.Disconnect();
   RunOut(site);
