@@ -72,8 +72,8 @@ void SetOther(Case& c, TaskState state, Reason reason) {
   Task other = MakeTask(ActivePlan("other", {FullComponent("mcu", "5")}), "task-2", {});
   other.state = state;
   other.reason = reason;
-  other.deadline = c.now.steady + seconds(60);
   if (IsOpen(state)) {
+    other.deadline = c.now.steady + seconds(60);
     c.s.open = other;
     return;
   }
