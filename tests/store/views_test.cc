@@ -18,11 +18,13 @@ class Views : public AdminTest {
   Views() {
     Raw("INSERT INTO product(name) VALUES ('demo');"
         "INSERT INTO component(product, name) VALUES ('demo', 'main');"
-        "INSERT INTO package(product, name, component, version) VALUES ('demo', 'm2', 'main', '2');"
-        "INSERT INTO package_file(product, package, path) VALUES ('demo', 'm2', 'm2.bin');"
+        "INSERT INTO package(product, name, component, version) VALUES ('demo', 'm2', 'main', '2'),"
+        " ('demo', 'm3', 'main', '3');"
+        "INSERT INTO package_file(product, package, path) VALUES ('demo', 'm2', 'm2.bin'),"
+        " ('demo', 'm3', 'm3.bin');"
         "INSERT INTO plan(name, product) VALUES ('spring', 'demo'), ('other', 'demo');"
         "INSERT INTO plan_component(plan, seq, component, full) VALUES"
-        " ('spring', 1, 'main', 'm2'), ('other', 1, 'main', 'm2');");
+        " ('spring', 1, 'main', 'm2'), ('other', 1, 'main', 'm3');");
   }
 
   // `count` devices, each with a task of 'spring' in the states one after the other.
@@ -52,9 +54,6 @@ TEST_F(Views, ReasonsAndStatesAreThoseOfTheCore) {
     }
     EXPECT_EQ(Ask("SELECT text FROM reasons WHERE name = '" + name + "'"), core::Text(reason));
     ++reasons;
-    if (reason == core::Reason::kComponentGone) {
-      break;
-    }
   }
   EXPECT_EQ(Ask("SELECT count(*) FROM reasons"), std::to_string(reasons));
   for (int i = 0; i <= static_cast<int>(core::TaskState::kCanceled); ++i) {
@@ -93,12 +92,12 @@ TEST_F(Views, DevicesJoinWhatPeopleAndReportsSay) {
 }
 
 TEST_F(Views, PackagesShowTheWorstFileAndWhoUsesThem) {
-  EXPECT_EQ(Ask("SELECT state, files, plans FROM packages"), "new|1|other,spring");
+  EXPECT_EQ(Ask("SELECT state, files, plans FROM packages WHERE package = 'm2'"), "new|1|spring");
   AsEngine(
       "INSERT INTO package_state(product, package, source, seq, path, state, problem, bytes, "
       "sha256)"
       " VALUES ('demo', 'm2', '', 0, 'm2.bin', 'refused', 'm2.bin: is gone', 7, 'abc')");
-  EXPECT_EQ(Ask("SELECT state, problem, bytes, sha256 FROM packages"),
+  EXPECT_EQ(Ask("SELECT state, problem, bytes, sha256 FROM packages WHERE package = 'm2'"),
             "refused|m2.bin: is gone|7|abc");
 }
 
@@ -154,7 +153,7 @@ TEST_F(Views, TwentyThousandDevicesAreCountedInALinearNumberOfSteps) {
       " FROM device_state");
   for (const char* sql : {"SELECT * FROM plans", "SELECT * FROM devices",
                           "SELECT * FROM plan_devices WHERE plan = 'spring'"}) {
-    EXPECT_LT(steps(sql), 20000 * 600) << sql;
+    EXPECT_LT(steps(sql), 20000 * 1000) << sql;
   }
 }
 
