@@ -321,7 +321,8 @@ TEST_F(Rows, TheDatabaseRefusesASecondOpenTask) {
 }
 
 TEST_F(Rows, QueuedTasksComeByPriorityAndThenByOrder) {
-  ASSERT_EQ(Shell("UPDATE plan SET priority = 5 WHERE name = 'draft';"
+  ASSERT_EQ(Shell("UPDATE profile SET dynamic_unique = 'none';"
+                  "UPDATE plan SET priority = 5 WHERE name = 'draft';"
                   "INSERT INTO plan(name, product) VALUES ('a', 'thermo');"
                   "INSERT INTO plan_component(plan, seq, component, full) VALUES ('a', 1, 'main', "
                   "'main-2');"
@@ -760,7 +761,7 @@ TEST_F(Rows, ABatchThatFindsNoRoomIsRolledBackAndCanBeTriedAgain) {
       return begun;
     }
     core::LogEntry entry;
-    entry.detail = std::string(1000, 'x');
+    entry.detail = std::string(10000, 'x');  // more than the migrations left of the log
     for (int index = 0; index < 100; ++index) {
       if (Status logged = store_->Log(entry, {}, At(1)); !logged) {
         store_->Rollback();
