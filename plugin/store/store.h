@@ -79,7 +79,7 @@ struct PlanState {
   std::int64_t scanned_id = 0;  // cursor of the activation: see DevicesAfter()
   bool scanned = false;         // every device of that time was matched
   std::optional<core::Instant> ended;
-  std::string halted;            // why it halted by itself; empty: it did not
+  std::string halted = {};            // why it halted by itself; empty: it did not
   std::int64_t base_failed = 0;  // failed and ended tasks when a person let it go on
   std::int64_t base_ended = 0;
   std::int64_t last_device_id = 0;  // static: the last device registered at the activation
