@@ -26,6 +26,7 @@ struct Connection {
   // the current attempt's download was first sent.
   std::uint64_t owed = 0;
   std::uint64_t download = 0;
+  bool waits = false;  // a queued task of the device waits for its turn, as far as is known
 };
 
 // Changes made while a transaction is open can be undone with it.
@@ -54,6 +55,8 @@ class Connections {
   std::size_t size() const { return live_.size(); }
   // The connected devices of `product`, or of all products when it is empty.
   std::vector<core::DeviceKey> Of(const std::string& product) const;
+  // Those with a task that waits for its turn.
+  std::vector<core::DeviceKey> Waiting() const;
 
  private:
   std::unordered_map<core::DeviceKey, Connection> live_;

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/model.h"
@@ -23,6 +24,8 @@
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/plans.h"
+#include "engine/scan.h"
+#include "engine/telemetry.h"
 #include "engine/timeline.h"
 #include "store/lock.h"
 #include "store/store.h"
@@ -62,6 +65,13 @@ class Engine {
   store::Status Turn();
   store::Status TurnInside(core::Now now, Timeline& timeline);
   store::Status LoadCatalogue(core::Now now);
+  store::Status Changes(core::Now now, Timeline& timeline);
+  store::Status NoteTime(core::Now now);
+  store::Status Arrivals();
+  store::Status Deadlines(core::Now now);
+  store::Status Scan(core::Now now);
+  store::Status Telemetry();
+  void ObeyBrakes();
   store::Status Upkeep(core::Now now, Monotonic monotonic);
   void Send();
   void Fault(const core::Error& error);
@@ -72,6 +82,7 @@ class Engine {
   void Unable();
   void ReserveDescriptors();
   void SaveHealth(core::Now now);
+  void Judge(const store::Health& health);
   void Say(LogLevel level, std::string text) { outbox_.Log(level, std::move(text)); }
 
   const Options options_;
@@ -104,7 +115,15 @@ class Engine {
   bool last_turn_ = false;
   bool was_trusted_ = true;
   std::optional<core::Instant> next_deadline_;  // steady scale
-  std::optional<core::Instant> next_end_;       // wall
+  std::optional<core::Instant> next_change_;    // wall: see Plans::NextChange
+  ClockScan scan_;
+  std::vector<std::pair<std::string, std::string>> telemetry_;  // topic and payload, in hand
+  std::size_t telemetry_at_ = 0;                                // of it, done by the open turn
+  std::shared_ptr<const TelemetryTable> telemetry_table_;
+  Monotonic next_telemetry_{};
+  bool zones_ = false;                  // the table of zones is the system's
+  std::optional<std::string> stopped_;  // as the last turn knew it
+  std::string unwell_;                  // what health says is wrong
   Monotonic seen_flush_{};
   Monotonic next_minute_{};
   Monotonic next_second_{};
