@@ -26,7 +26,7 @@ CREATE TABLE profile (
   longest_s        INTEGER NOT NULL CHECK (longest_s BETWEEN 60 AND 31536000),
   retry_max        INTEGER NOT NULL CHECK (retry_max BETWEEN 0 AND 100),
   retry_interval_s INTEGER NOT NULL CHECK (retry_interval_s BETWEEN 0 AND 2592000)
-) STRICT, WITHOUT ROWID;
+, langs TEXT NOT NULL DEFAULT '', zone_required INTEGER NOT NULL DEFAULT 0 CHECK (zone_required IN (0, 1)), verify_required INTEGER NOT NULL DEFAULT 0 CHECK (verify_required IN (0, 1)), start_min_s INTEGER, start_max_s INTEGER, end_min_s INTEGER, end_max_s INTEGER, start_static INTEGER NOT NULL DEFAULT 0 CHECK (start_static IN (0, 1)), rate_min INTEGER, rate_max INTEGER, retry_counts TEXT, retry_intervals TEXT, timeout_min_s INTEGER, timeout_max_s INTEGER, dynamic_sources INTEGER NOT NULL DEFAULT 0 CHECK (dynamic_sources IN (0, 1)), selected_sources INTEGER NOT NULL DEFAULT 1 CHECK (selected_sources IN (0, 1)), dynamic_unique TEXT NOT NULL DEFAULT 'source' CHECK (dynamic_unique IN ('none', 'source', 'package')), max_listed INTEGER NOT NULL DEFAULT 1000000 CHECK (max_listed > 0), max_open INTEGER NOT NULL DEFAULT 1000000 CHECK (max_open > 0), max_tags INTEGER NOT NULL DEFAULT 100 CHECK (max_tags >= 0), strict_names INTEGER NOT NULL DEFAULT 0 CHECK (strict_names IN (0, 1)), grace_s INTEGER NOT NULL DEFAULT 120 CHECK (grace_s BETWEEN 0 AND 86400), fails_when_busy INTEGER NOT NULL DEFAULT 0 CHECK (fails_when_busy IN (0, 1)), halt_failures INTEGER NOT NULL DEFAULT 3 CHECK (halt_failures BETWEEN 0 AND 1000000), halt_percent INTEGER NOT NULL DEFAULT 0 CHECK (halt_percent BETWEEN 0 AND 100), halt_sample INTEGER NOT NULL DEFAULT 10 CHECK (halt_sample BETWEEN 1 AND 1000000), loop_max INTEGER NOT NULL DEFAULT 3 CHECK (loop_max BETWEEN 0 AND 1000), quarantine_s INTEGER NOT NULL DEFAULT 0 CHECK (quarantine_s BETWEEN 0 AND 31536000)) STRICT, WITHOUT ROWID;
 
 CREATE TABLE component (
   product     TEXT NOT NULL REFERENCES product(name),
@@ -100,7 +100,7 @@ CREATE TABLE plan (
   retry_max   INTEGER CHECK (retry_max BETWEEN 0 AND 100),
   retry_interval_s INTEGER CHECK (retry_interval_s BETWEEN 0 AND 2592000),
   remarks     TEXT NOT NULL DEFAULT '' CHECK (length(remarks) <= 1000)
-) STRICT, WITHOUT ROWID;
+, kind TEXT NOT NULL DEFAULT 'batch' CHECK (kind IN ('batch', 'verify')), scope_kind TEXT NOT NULL DEFAULT 'dynamic' CHECK (scope_kind IN ('static', 'dynamic')), new_reports INTEGER NOT NULL DEFAULT 0 CHECK (new_reports IN (0, 1)), percent INTEGER CHECK (percent BETWEEN 1 AND 100), trigger TEXT NOT NULL DEFAULT 'push' CHECK (trigger IN ('push', 'request')), start_ms INTEGER, at_end TEXT NOT NULL DEFAULT 'stop' CHECK (at_end IN ('stop', 'cancel', 'force')), zone TEXT, window_from TEXT CHECK (window_from GLOB '[0-2][0-9]:[0-5][0-9]' AND window_from < '24:00'), window_to TEXT CHECK (window_to GLOB '[0-2][0-9]:[0-5][0-9]' AND window_to <= '24:00'), rate INTEGER CHECK (rate BETWEEN 1 AND 1000000), max_open INTEGER CHECK (max_open BETWEEN 1 AND 1000000), bytes_per_second INTEGER CHECK (bytes_per_second BETWEEN 1 AND 1000000000000), max_age_s INTEGER CHECK (max_age_s BETWEEN 1 AND 31536000), unknown TEXT NOT NULL DEFAULT 'offer' CHECK (unknown IN ('offer', 'wait')), override INTEGER NOT NULL DEFAULT 0 CHECK (override IN (0, 1)), verify_required INTEGER CHECK (verify_required IN (0, 1)), strict_progress INTEGER NOT NULL DEFAULT 0 CHECK (strict_progress IN (0, 1)), grace_s INTEGER CHECK (grace_s BETWEEN 0 AND 86400), timeout_s INTEGER CHECK (timeout_s BETWEEN 60 AND 31536000), halt_failures INTEGER CHECK (halt_failures BETWEEN 0 AND 1000000), halt_percent INTEGER CHECK (halt_percent BETWEEN 0 AND 100), halt_sample INTEGER CHECK (halt_sample BETWEEN 1 AND 1000000), loop_max INTEGER CHECK (loop_max BETWEEN 0 AND 1000), quarantine_s INTEGER CHECK (quarantine_s BETWEEN 0 AND 31536000)) STRICT, WITHOUT ROWID;
 
 CREATE INDEX plan_wanted ON plan(wanted);
 
@@ -130,9 +130,11 @@ CREATE TABLE plan_device (
   plan        TEXT NOT NULL REFERENCES plan(name),
   list        TEXT NOT NULL DEFAULT 'white' CHECK (list IN ('white', 'black')),
   device      TEXT NOT NULL CHECK (length(device) BETWEEN 1 AND 64 AND device NOT GLOB '*[^A-Za-z0-9._:-]*'),
-  rank        INTEGER,
+  rank        INTEGER, position INTEGER,
   PRIMARY KEY (plan, list, device)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX plan_device_position ON plan_device(plan, position);
 
 CREATE TABLE plan_text (
   plan        TEXT NOT NULL REFERENCES plan(name),
@@ -261,7 +263,7 @@ CREATE TABLE plan_state (
   scanned_id   INTEGER NOT NULL DEFAULT 0, -- last device_state.id that was matched; NULL-free cursor of the activation
   scanned      INTEGER NOT NULL DEFAULT 0, -- 1: every device of that time was matched
   ended_ms     INTEGER
-) STRICT, WITHOUT ROWID;
+, halted TEXT NOT NULL DEFAULT '', base_failed INTEGER NOT NULL DEFAULT 0, base_ended INTEGER NOT NULL DEFAULT 0, last_device_id INTEGER NOT NULL DEFAULT 0, members INTEGER NOT NULL DEFAULT 0, picked INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
 CREATE INDEX plan_state_state ON plan_state(state);
 
@@ -282,7 +284,7 @@ CREATE TABLE task (
   deadline_ms INTEGER,
   created_ms  INTEGER NOT NULL,
   offered_ms  INTEGER NOT NULL DEFAULT 0,
-  ended_ms    INTEGER NOT NULL DEFAULT 0,
+  ended_ms    INTEGER NOT NULL DEFAULT 0, progressed_ms INTEGER, position INTEGER NOT NULL DEFAULT 0,
   UNIQUE (plan, device_id)
 ) STRICT;
 
@@ -299,6 +301,9 @@ CREATE INDEX task_plan ON task(plan, state, device_id);
 
 CREATE INDEX task_plan_live ON task(plan, device_id) WHERE ended_ms = 0 OR owes_cancel = 1;
 
+CREATE INDEX task_waiting ON task(plan, position)
+  WHERE state = 'queued' AND reason IN ('rate', 'too_many_open', 'bytes_per_second');
+
 CREATE TABLE task_component (
   task_id     INTEGER NOT NULL,
   seq         INTEGER NOT NULL,
@@ -311,7 +316,7 @@ CREATE TABLE task_component (
   percent     INTEGER NOT NULL DEFAULT -1,
   progress    TEXT NOT NULL DEFAULT '',
   installing  INTEGER NOT NULL DEFAULT 0,
-  boot_id     TEXT NOT NULL DEFAULT '',
+  boot_id     TEXT NOT NULL DEFAULT '', "full" INTEGER NOT NULL DEFAULT 0, returned_ms INTEGER,
   PRIMARY KEY (task_id, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -350,13 +355,85 @@ CREATE TABLE engine_health (
   last_error          TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
+CREATE TABLE file_format (
+  profile     TEXT NOT NULL REFERENCES profile(name),
+  suffix      TEXT NOT NULL CHECK (length(suffix) BETWEEN 1 AND 16 AND suffix = lower(suffix)),
+  PRIMARY KEY (profile, suffix)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE plan_retry (
+  plan        TEXT NOT NULL REFERENCES plan(name),
+  reason      TEXT NOT NULL,
+  PRIMARY KEY (plan, reason)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE plan_match (
+  plan        TEXT NOT NULL REFERENCES plan(name),
+  key         TEXT NOT NULL CHECK (length(key) BETWEEN 1 AND 64),
+  value       TEXT NOT NULL CHECK (length(value) <= 1024),
+  PRIMARY KEY (plan, key, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hold (
+  product     TEXT NOT NULL DEFAULT '',
+  device      TEXT NOT NULL DEFAULT '',
+  until_ms    INTEGER,                                                    -- NULL: until the row is deleted
+  reason      TEXT NOT NULL DEFAULT '' CHECK (length(reason) <= 1000),
+  PRIMARY KEY (product, device),
+  CHECK (product <> '' OR device = '')
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE telemetry (
+  product     TEXT NOT NULL REFERENCES product(name),
+  value       TEXT NOT NULL CHECK (value IN ('battery', 'signal', 'free_bytes')),
+  topic       TEXT NOT NULL CHECK (length(topic) BETWEEN 1 AND 256),
+  path        TEXT NOT NULL CHECK (length(path) <= 256 AND (path = '' OR path GLOB '/*')),
+  PRIMARY KEY (product, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE zone (
+  name        TEXT PRIMARY KEY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE plan_member (
+  plan        TEXT NOT NULL,
+  hash        INTEGER NOT NULL,
+  device_id   INTEGER NOT NULL,
+  PRIMARY KEY (plan, hash, device_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE device_streak (
+  device_id   INTEGER NOT NULL,
+  component   TEXT NOT NULL,
+  target      TEXT NOT NULL,
+  failures    INTEGER NOT NULL,
+  aside       INTEGER NOT NULL DEFAULT 0,
+  until_ms    INTEGER,                                                         -- NULL: until released
+  PRIMARY KEY (device_id, component, target)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX device_streak_until ON device_streak(until_ms) WHERE until_ms IS NOT NULL;
+
+CREATE TABLE explanation (
+  request     INTEGER NOT NULL,
+  plan        TEXT NOT NULL,
+  seq         INTEGER NOT NULL,
+  rule        TEXT NOT NULL,
+  ok          INTEGER NOT NULL,
+  reason      TEXT NOT NULL,
+  value       TEXT NOT NULL,
+  "limit"     TEXT NOT NULL,
+  when_ms     INTEGER,                                                         -- when it can change, if that is known; wall time
+  PRIMARY KEY (request, plan, seq)
+) STRICT, WITHOUT ROWID;
+
 -- engine_state has one row with a random database_id, made by step 1.
 
-INSERT INTO profile VALUES('alibaba',5,1048576000,500,2592000,3600,3600,3600,604800,0,600);
-INSERT INTO profile VALUES('decada',1,104857600,100000,86400,7200,7200,3600,604800,0,600);
-INSERT INTO profile VALUES('default',5,1048576000,100000,86400,3600,3600,3600,604800,0,600);
-INSERT INTO profile VALUES('enos',1,2147483647,100000,86400,7200,7200,3600,604800,0,600);
-INSERT INTO profile VALUES('quectel',5,104857600,100000,86400,3600,3600,3600,604800,0,600);
+INSERT INTO profile VALUES('alibaba',5,1048576000,500,2592000,3600,3600,3600,604800,0,600,'',0,0,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,0,1,'source',1000000,1000000,100,0,120,0,3,0,10,3,0);
+INSERT INTO profile VALUES('decada',1,104857600,100000,86400,7200,7200,3600,604800,0,600,'',0,0,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,0,1,'source',1000000,1000000,100,0,120,0,3,0,10,3,0);
+INSERT INTO profile VALUES('default',5,1048576000,100000,86400,3600,3600,3600,604800,0,600,'',0,0,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,0,1,'source',1000000,1000000,100,0,120,0,3,0,10,3,0);
+INSERT INTO profile VALUES('enos',1,2147483647,100000,86400,7200,7200,3600,604800,0,600,'',0,0,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,0,1,'source',1000000,1000000,100,0,120,0,3,0,10,3,0);
+INSERT INTO profile VALUES('quectel',5,104857600,100000,86400,3600,3600,3600,604800,0,600,'',0,0,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,0,1,'source',1000000,1000000,100,0,120,0,3,0,10,3,0);
 INSERT INTO before_insert VALUES(1,'none');
 
 CREATE VIEW package_locked(product, name) AS
@@ -602,34 +679,6 @@ CREATE TRIGGER product_before_insert BEFORE INSERT ON product BEGIN
       ELSE 'other' END FROM product o WHERE o.name = NEW.name), 'none');
 END;
 
-CREATE TRIGGER product_insert AFTER INSERT ON product BEGIN
-  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
-    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
-  SELECT RAISE(ABORT, 'product.dialect: must be ''native''')
-    WHERE NEW.dialect NOT IN ('native');
-  SELECT RAISE(ABORT, 'product.public_key: this version does not serve signatures; leave it NULL')
-    WHERE NEW.public_key IS NOT NULL;
-  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
-    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'insert', NEW.name, NEW.name, '' FROM now
-    WHERE (SELECT found FROM before_insert) <> 'same';
-END;
-
-CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profile, NEW.dialect, NEW.register,
-    NEW.auto_confirm, NEW.http, NEW.blocks, NEW.max_devices, NEW.public_key, NEW.remarks) IS NOT (OLD.name,
-    OLD.profile, OLD.dialect, OLD.register, OLD.auto_confirm, OLD.http, OLD.blocks, OLD.max_devices, OLD.public_key,
-    OLD.remarks) BEGIN
-  SELECT RAISE(ABORT, 'product: names are keys and never change; insert a new row and delete this one')
-    WHERE NEW.name IS NOT OLD.name;
-  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
-    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
-  SELECT RAISE(ABORT, 'product.dialect: must be ''native''')
-    WHERE NEW.dialect NOT IN ('native');
-  SELECT RAISE(ABORT, 'product.public_key: this version does not serve signatures; leave it NULL')
-    WHERE NEW.public_key IS NOT NULL;
-  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
-    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'update', NEW.name, NEW.name, '' FROM now;
-END;
-
 CREATE TRIGGER product_delete AFTER DELETE ON product BEGIN
   SELECT RAISE(ABORT, 'product: plans use it; a product in use cannot be deleted')
     WHERE EXISTS (SELECT 1 FROM plan WHERE product = OLD.name);
@@ -752,47 +801,6 @@ CREATE TRIGGER package_before_insert BEFORE INSERT ON package BEGIN
         NEW.kind, NEW.version, NEW.remarks, NEW.manifest, NEW.signature, NEW.key_id) THEN 'same'
       WHEN EXISTS (SELECT 1 FROM package_locked WHERE product = o.product AND name = o.name) THEN 'locked'
       ELSE 'other' END FROM package o WHERE o.product = NEW.product AND o.name = NEW.name), 'none');
-END;
-
-CREATE TRIGGER package_insert AFTER INSERT ON package BEGIN
-  SELECT RAISE(ABORT, 'package: a plan that is no draft uses it, so it cannot change; make a package with another name')
-    WHERE (SELECT found FROM before_insert) = 'locked';
-  SELECT RAISE(ABORT,
-      'package: this version does not serve signatures; leave manifest, signature and key_id NULL')
-    WHERE NEW.manifest IS NOT NULL OR NEW.signature IS NOT NULL OR NEW.key_id IS NOT NULL;
-  SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
-    WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
-  SELECT RAISE(ABORT,
-      'package.kind: its files do not fit (a full package''s files have no source, a delta''s have one); delete them first')
-    WHERE EXISTS (SELECT 1 FROM package_file WHERE product = NEW.product AND package = NEW.name AND (source = '') <>
-        (NEW.kind = 'full'));
-  SELECT RAISE(ABORT,
-      'package: the product has as many packages as its profile allows (profile.max_packages); delete old ones')
-    WHERE (SELECT count(*) FROM package WHERE product = NEW.product) >
-      (SELECT max_packages FROM profile WHERE name = (SELECT profile FROM product WHERE name = NEW.product));
-  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
-    SELECT ms, (SELECT id FROM import WHERE open = 1), 'package', 'insert', NEW.product, NEW.name, '' FROM now
-    WHERE (SELECT found FROM before_insert) <> 'same';
-END;
-
-CREATE TRIGGER package_update AFTER UPDATE ON package WHEN (NEW.product, NEW.name, NEW.component, NEW.kind,
-    NEW.version, NEW.remarks, NEW.manifest, NEW.signature, NEW.key_id) IS NOT (OLD.product, OLD.name, OLD.component,
-    OLD.kind, OLD.version, OLD.remarks, OLD.manifest, OLD.signature, OLD.key_id) BEGIN
-  SELECT RAISE(ABORT, 'package: names are keys and never change; insert a new row and delete this one')
-    WHERE (NEW.product, NEW.name) IS NOT (OLD.product, OLD.name);
-  SELECT RAISE(ABORT,
-      'package: this version does not serve signatures; leave manifest, signature and key_id NULL')
-    WHERE NEW.manifest IS NOT NULL OR NEW.signature IS NOT NULL OR NEW.key_id IS NOT NULL;
-  SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
-    WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
-  SELECT RAISE(ABORT,
-      'package.kind: its files do not fit (a full package''s files have no source, a delta''s have one); delete them first')
-    WHERE EXISTS (SELECT 1 FROM package_file WHERE product = NEW.product AND package = NEW.name AND (source = '') <>
-        (NEW.kind = 'full'));
-  SELECT RAISE(ABORT, 'package: a plan that is no draft uses it, so it cannot change; make a package with another name')
-    WHERE EXISTS (SELECT 1 FROM package_locked WHERE product = OLD.product AND name = OLD.name);
-  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
-    SELECT ms, (SELECT id FROM import WHERE open = 1), 'package', 'update', NEW.product, NEW.name, '' FROM now;
 END;
 
 CREATE TRIGGER package_delete AFTER DELETE ON package BEGIN
@@ -1499,5 +1507,78 @@ END;
 
 CREATE TRIGGER engine_state_delete BEFORE DELETE ON engine_state BEGIN
   SELECT RAISE(ABORT, 'engine_state is written by the engine');
+END;
+
+CREATE TRIGGER product_insert AFTER INSERT ON product BEGIN
+  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
+    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
+  SELECT RAISE(ABORT, 'product.dialect: must be ''native'', ''alibaba'' or ''enos''')
+    WHERE NEW.dialect NOT IN ('native', 'alibaba', 'enos');
+  SELECT RAISE(ABORT, 'product.public_key: must be a public key in PEM (-----BEGIN PUBLIC KEY-----); otactl product key')
+    WHERE NEW.public_key IS NOT NULL AND NEW.public_key NOT GLOB '-----BEGIN PUBLIC KEY-----*-----END PUBLIC KEY-----*';
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'insert', NEW.name, NEW.name, '' FROM now
+    WHERE (SELECT found FROM before_insert) <> 'same';
+END;
+
+CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profile, NEW.dialect, NEW.register,
+    NEW.auto_confirm, NEW.http, NEW.blocks, NEW.max_devices, NEW.public_key, NEW.remarks) IS NOT (OLD.name,
+    OLD.profile, OLD.dialect, OLD.register, OLD.auto_confirm, OLD.http, OLD.blocks, OLD.max_devices, OLD.public_key,
+    OLD.remarks) BEGIN
+  SELECT RAISE(ABORT, 'product: names are keys and never change; insert a new row and delete this one')
+    WHERE NEW.name IS NOT OLD.name;
+  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
+    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
+  SELECT RAISE(ABORT, 'product.dialect: must be ''native'', ''alibaba'' or ''enos''')
+    WHERE NEW.dialect NOT IN ('native', 'alibaba', 'enos');
+  SELECT RAISE(ABORT, 'product.public_key: must be a public key in PEM (-----BEGIN PUBLIC KEY-----); otactl product key')
+    WHERE NEW.public_key IS NOT NULL AND NEW.public_key NOT GLOB '-----BEGIN PUBLIC KEY-----*-----END PUBLIC KEY-----*';
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'update', NEW.name, NEW.name, '' FROM now;
+END;
+
+CREATE TRIGGER package_insert AFTER INSERT ON package BEGIN
+  SELECT RAISE(ABORT, 'package: a plan that is no draft uses it, so it cannot change; make a package with another name')
+    WHERE (SELECT found FROM before_insert) = 'locked';
+  SELECT RAISE(ABORT, 'package: manifest, signature and key_id go together; otactl package sign fills them in')
+    WHERE (NEW.manifest IS NULL) <> (NEW.signature IS NULL) OR (NEW.signature IS NULL) <> (NEW.key_id IS NULL);
+  SELECT RAISE(ABORT, 'package.signature: must be 1 to 1024 bytes, of a manifest of 2 to 65536 bytes, by a key_id of 1 to 64 characters')
+    WHERE length(NEW.signature) NOT BETWEEN 1 AND 1024 OR length(NEW.manifest) NOT BETWEEN 2 AND 65536
+      OR length(NEW.key_id) NOT BETWEEN 1 AND 64;
+  SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
+    WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
+  SELECT RAISE(ABORT,
+      'package.kind: its files do not fit (a full package''s files have no source, a delta''s have one); delete them first')
+    WHERE EXISTS (SELECT 1 FROM package_file WHERE product = NEW.product AND package = NEW.name AND (source = '') <>
+        (NEW.kind = 'full'));
+  SELECT RAISE(ABORT,
+      'package: the product has as many packages as its profile allows (profile.max_packages); delete old ones')
+    WHERE (SELECT count(*) FROM package WHERE product = NEW.product) >
+      (SELECT max_packages FROM profile WHERE name = (SELECT profile FROM product WHERE name = NEW.product));
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'package', 'insert', NEW.product, NEW.name, '' FROM now
+    WHERE (SELECT found FROM before_insert) <> 'same';
+END;
+
+CREATE TRIGGER package_update AFTER UPDATE ON package WHEN (NEW.product, NEW.name, NEW.component, NEW.kind,
+    NEW.version, NEW.remarks, NEW.manifest, NEW.signature, NEW.key_id) IS NOT (OLD.product, OLD.name, OLD.component,
+    OLD.kind, OLD.version, OLD.remarks, OLD.manifest, OLD.signature, OLD.key_id) BEGIN
+  SELECT RAISE(ABORT, 'package: names are keys and never change; insert a new row and delete this one')
+    WHERE (NEW.product, NEW.name) IS NOT (OLD.product, OLD.name);
+  SELECT RAISE(ABORT, 'package: manifest, signature and key_id go together; otactl package sign fills them in')
+    WHERE (NEW.manifest IS NULL) <> (NEW.signature IS NULL) OR (NEW.signature IS NULL) <> (NEW.key_id IS NULL);
+  SELECT RAISE(ABORT, 'package.signature: must be 1 to 1024 bytes, of a manifest of 2 to 65536 bytes, by a key_id of 1 to 64 characters')
+    WHERE length(NEW.signature) NOT BETWEEN 1 AND 1024 OR length(NEW.manifest) NOT BETWEEN 2 AND 65536
+      OR length(NEW.key_id) NOT BETWEEN 1 AND 64;
+  SELECT RAISE(ABORT, 'package.component: the product has no such component; insert it into component first')
+    WHERE NOT EXISTS (SELECT 1 FROM component WHERE product = NEW.product AND name = NEW.component);
+  SELECT RAISE(ABORT,
+      'package.kind: its files do not fit (a full package''s files have no source, a delta''s have one); delete them first')
+    WHERE EXISTS (SELECT 1 FROM package_file WHERE product = NEW.product AND package = NEW.name AND (source = '') <>
+        (NEW.kind = 'full'));
+  SELECT RAISE(ABORT, 'package: a plan that is no draft uses it, so it cannot change; make a package with another name')
+    WHERE EXISTS (SELECT 1 FROM package_locked WHERE product = OLD.product AND name = OLD.name);
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'package', 'update', NEW.product, NEW.name, '' FROM now;
 END;
 

@@ -23,6 +23,7 @@
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/plans.h"
+#include "engine/signatures.h"
 #include "engine/timeline.h"
 #include "store/lock.h"
 #include "store/store.h"
@@ -93,6 +94,7 @@ class Engine {
   Connections connections_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Plans> plans_;
+  Signatures signatures_;
   std::vector<Arrival> arrivals_;  // of the batch in hand; stays until it is committed
   std::vector<Decoded> decoded_;
   std::int64_t data_version_ = -1;
