@@ -159,6 +159,10 @@ struct Package {
   PackageKind kind = PackageKind::kFull;
   std::string version;  // target
   std::vector<FileSet> sets;
+  // Of a signed package [N-23]: core/manifest.h, and bytes.
+  std::string manifest = {};
+  std::string signature = {};
+  std::string key_id = {};
 };
 
 // One component of a plan: at least one of `full` and `delta`; a device whose version has a delta
@@ -519,6 +523,9 @@ struct Download {
   bool http = true;    // the engine adds addresses to the files before it encodes
   std::vector<File> files;
   std::vector<std::string> urls;  // as `files`; empty without http
+  std::string manifest;           // of a signed package; then the next two too
+  std::string signature;          // bytes
+  std::string key_id;
   seconds expires_in{0};
 };
 

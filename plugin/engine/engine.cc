@@ -253,6 +253,10 @@ bool Engine::Open() {
   const ClockReading clocks = clocks_();
   store::Options options;
   options.wait = [this](core::Duration waited) { return MayWait(waited); };
+  options.check_package = [this](const std::string& product, const std::string& public_key,
+                                 const core::Package& package) {
+    return signatures_.Check(product, public_key, package);
+  };
   options.durable = options_.durability == Durability::kFull;
   auto opened = store::Store::Open(options_.database, clocks.wall, std::move(options));
   if (!opened) {

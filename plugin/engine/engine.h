@@ -25,6 +25,7 @@
 #include "engine/outbox.h"
 #include "engine/plans.h"
 #include "engine/scan.h"
+#include "engine/signatures.h"
 #include "engine/telemetry.h"
 #include "engine/timeline.h"
 #include "store/lock.h"
@@ -104,6 +105,7 @@ class Engine {
   Connections connections_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Plans> plans_;
+  Signatures signatures_;
   std::vector<Arrival> arrivals_;  // of the batch in hand; stays until it is committed
   std::vector<Decoded> decoded_;
   std::int64_t data_version_ = -1;

@@ -79,6 +79,9 @@ core::Result<std::optional<core::Package>> LoadPackage(Store::Impl& impl,
     package.component = row.Text(0);
     package.kind = *kind;
     package.version = row.Text(2);
+    package.manifest = row.Text(3);
+    package.signature = row.Text(4);
+    package.key_id = row.Text(5);
   }
   Query files = impl.Ask(sql::kPackageFiles);
   for (files.Bind(product, name); files.Next();) {
@@ -287,6 +290,7 @@ Status LoadProducts(Store::Impl& impl, Catalogue& catalogue) {
     entry.product = {rows.Text(0), rows.Flag(2), rows.Flag(3), rows.Flag(5), rows.Flag(4)};
     entry.dialect = rows.Text(1);
     entry.max_devices = rows.Int(6);
+    entry.public_key = rows.Text(7);
     catalogue.products.emplace(entry.product.name, std::move(entry));
   }
   Query components = impl.Ask(sql::kComponents);
@@ -348,6 +352,29 @@ void LoadBrakesAndTelemetry(Store::Impl& impl, Catalogue& catalogue) {
   }
 }
 
+// Packages that may not be delivered are not ready, and say why.
+void CheckPackages(const Store::Impl& impl, const Catalogue& catalogue, core::Plan& plan) {
+  const ProductEntry* product = catalogue.FindProduct(plan.product);
+  if (product == nullptr || !impl.options.check_package) {
+    return;
+  }
+  for (core::PlanComponent& component : plan.components) {
+    for (std::optional<core::Package>* package : {&component.full, &component.delta}) {
+      if (!*package) {
+        continue;
+      }
+      const std::string problem =
+          impl.options.check_package(plan.product, product->public_key, **package);
+      for (core::FileSet& set : (*package)->sets) {
+        if (!problem.empty() && set.ready) {
+          set.ready = false;
+          set.problem = problem;
+        }
+      }
+    }
+  }
+}
+
 Status LoadPlans(Store::Impl& impl, Catalogue& catalogue) {
   {
     Query rows = impl.Ask(sql::kPlans);
@@ -360,6 +387,7 @@ Status LoadPlans(Store::Impl& impl, Catalogue& catalogue) {
       if (Status whole = LoadPlanRows(impl, plan); !whole) {
         return whole;
       }
+      CheckPackages(impl, catalogue, plan);
       std::string name = plan.name;
       catalogue.plans.emplace(
           std::move(name),

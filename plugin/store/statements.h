@@ -36,8 +36,8 @@ inline constexpr const char* kHoldPlan =
 
 // -- catalogue
 inline constexpr const char* kProducts =
-    "SELECT name, dialect, register, auto_confirm, http, blocks, max_devices"
-    " FROM product";
+    "SELECT name, dialect, register, auto_confirm, http, blocks, max_devices,"
+    " coalesce(public_key, '') FROM product";
 inline constexpr const char* kComponents = "SELECT product, name, type, boot FROM component";
 inline constexpr const char* kSettings = "SELECT name, value FROM setting";
 // The plans that matter: in force; not in force but not brought to their end yet; over, with a live
@@ -75,7 +75,8 @@ inline constexpr const char* kPlanComponents =
     "SELECT c.component, k.type, k.boot, c.full, c.delta FROM plan_component c"
     " JOIN component k ON k.product = ?2 AND k.name = c.component WHERE c.plan = ?1 ORDER BY c.seq";
 inline constexpr const char* kPackage =
-    "SELECT component, kind, version FROM package WHERE product = ?1 AND name = ?2";
+    "SELECT component, kind, version, coalesce(manifest, x''), coalesce(signature, x''),"
+    " coalesce(key_id, '') FROM package WHERE product = ?1 AND name = ?2";
 inline constexpr const char* kPackageFiles =
     "SELECT f.source, f.path, f.sha256, s.id, s.path, s.state, s.problem, s.bytes, s.sha256, s.md5"
     " FROM package_file f LEFT JOIN package_state s ON s.product = f.product"

@@ -45,6 +45,11 @@ struct Options {
   // this call; false gives up (kUnavailable). Empty: waits for ever.
   std::function<bool(core::Duration waited)> wait;
   std::int64_t cache_bytes = 32 << 20;
+  // Called for each package of a plan when the catalogue is loaded; gives why it may not be
+  // delivered, or "". Empty: every package may.
+  std::function<std::string(const std::string& product, const std::string& public_key,
+                            const core::Package& package)>
+      check_package;
   bool durable = true;  // a commit is on the disk when Commit() returns; false: a power cut may
                         // lose the last ones
 };
@@ -100,6 +105,7 @@ struct ProductEntry {
   core::Product product;
   std::string dialect;
   std::int64_t max_devices = 0;  // that may register themselves
+  std::string public_key;        // PEM; not empty: only packages that it has signed are delivered
   std::map<std::string, Component, std::less<>> components;
   // wanted active or paused and neither ended nor canceled; priority descending, order ascending.
   // Also those not activated yet (no `state`) and those held.
