@@ -56,6 +56,18 @@ struct PackageAdd {
 int AddPackage(const Context& context, const PackageAdd& add);
 int ListPackages(const Context& context, const std::string& product);
 
+// Prints the bytes that a package's signature is of.
+int PrintManifest(const Context& context, const std::string& product, const std::string& package);
+struct PackageSign {
+  std::string product;
+  std::string package;
+  std::string key;        // file with a private key; empty: `signature` is given
+  std::string signature;  // file with a signature made elsewhere
+};
+int SignPackage(const Context& context, const PackageSign& sign);
+// file empty: the product wants no signatures any more
+int SetProductKey(const Context& context, const std::string& product, const std::string& file);
+
 int ListPlans(const Context& context, const std::string& product);
 int ShowPlan(const Context& context, const std::string& plan, bool devices);
 // Sets plan.wanted. `from`: what it must be now; empty: anything. `at_cancel`: all or queued;

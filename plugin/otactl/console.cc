@@ -1,17 +1,26 @@
 // See console.h.
 #include "otactl/console.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 #include <thread>
 
 #include "otactl/output.h"
+#include "package/descriptor.h"
 #include "store/lock.h"
 #include "store/who.h"
 
 namespace ota::otactl {
 namespace {
 
+constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;
+
 using core::ErrorCode;
+using core::Fail;
 using store::Admin;
 using store::Rows;
 using store::Value;
@@ -211,6 +220,27 @@ int Report(const core::Error& error) {
       break;
   }
   return kUnavailable;
+}
+
+core::Result<std::string> ReadFile(const std::string& path) {
+  const package::Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  std::vector<char> buffer(std::size_t{256} * 1024);
+  ssize_t got = file ? 1 : -1;
+  while (got > 0 && text.size() < kMaxFileBytes) {
+    got = read(file.get(), buffer.data(), buffer.size());
+    if (got > 0) {
+      text.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+  }
+  if (got < 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                path + ": cannot be read: " + std::generic_category().message(errno));
+  }
+  if (got > 0) {
+    return Fail(ErrorCode::kInvalidArgument, path + ": is longer than 1 GiB; give it in parts");
+  }
+  return text;
 }
 
 }  // namespace ota::otactl

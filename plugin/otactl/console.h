@@ -53,6 +53,9 @@ core::Result<store::Changes> Transact(store::Admin& admin, const std::string& co
                                       const std::function<core::Result<void>()>& change);
 core::Result<void> Execute(store::Admin& admin, std::string_view sql, const Values& values);
 
+// The bytes of a file of at most 1 GiB. Fails with kInvalidArgument: "PATH: reason".
+core::Result<std::string> ReadFile(const std::string& path);
+
 // Whether the plugin runs on this database.
 bool Running(const Context& context);
 void NoteIfStopped(const Context& context);

@@ -23,29 +23,6 @@ using store::Admin;
 using store::Rows;
 using store::Value;
 
-constexpr std::size_t kMaxImportBytes = std::size_t{1} << 30;
-
-core::Result<std::string> ReadFile(const std::string& path) {
-  const package::Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  std::vector<char> buffer(std::size_t{256} * 1024);
-  ssize_t got = file ? 1 : -1;
-  while (got > 0 && text.size() < kMaxImportBytes) {
-    got = read(file.get(), buffer.data(), buffer.size());
-    if (got > 0) {
-      text.append(buffer.data(), static_cast<std::size_t>(got));
-    }
-  }
-  if (got < 0) {
-    return Fail(ErrorCode::kInvalidArgument,
-                path + ": cannot be read: " + std::generic_category().message(errno));
-  }
-  if (got > 0) {
-    return Fail(ErrorCode::kInvalidArgument, path + ": is longer than 1 GiB; import it in parts");
-  }
-  return text;
-}
-
 core::Result<void> ImportFile(Admin& admin, const std::string& path,
                               const std::optional<std::string>& table,
                               const std::vector<std::pair<std::string, std::string>>& constants) {

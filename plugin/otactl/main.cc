@@ -30,6 +30,7 @@ struct Arguments {
   std::vector<std::string> constants;
   bool check = false;
   PackageAdd add;
+  PackageSign sign;
   std::string product;
   std::string plan;
   std::string device;
@@ -160,7 +161,16 @@ class CommandLine {
   }
 
   void AddPackageCommands() {
-    CLI::App* group = Group("package", "Packages: add, list");
+    CLI::App* product = Group("product", "Products: key");
+    CLI::App* key = Command(
+        *product, "key",
+        "Deliver only packages that this key has signed, or, without a file,\n"
+        "any package again",
+        "product key demo public.pem",
+        [this] { return SetProductKey(args_.context, args_.sign.product, args_.sign.key); });
+    key->add_option("PRODUCT", args_.sign.product)->required();
+    key->add_option("FILE", args_.sign.key, "A public key: PEM, SubjectPublicKeyInfo");
+    CLI::App* group = Group("package", "Packages: add, list, manifest, sign");
     CLI::App* add = Command(*group, "add",
                             "Copy files into the store directory and make a package of them.\n"
                             "Adding the same again changes nothing.",
@@ -183,6 +193,26 @@ class CommandLine {
         ->check(
             CLI::IsMember({"firmware", "module", "mcu", "software", "driver", "config", "other"}));
     add->add_flag("--wait", args_.add.wait, "Wait until the plugin has hashed the files");
+    CLI::App* manifest = Command(
+        *group, "manifest", "Print the bytes that a signature of the package is of",
+        "package manifest demo main-2.0.0 > manifest",
+        [this] { return PrintManifest(args_.context, args_.sign.product, args_.sign.package); });
+    CLI::App* sign = Command(
+        *group, "sign",
+        "Sign a package, or attach a signature that was made elsewhere, e.g. by\n"
+        "openssl dgst -sha256 -sign key.pem -out signature manifest\n"
+        "The signature is checked with the product's public key. A package of a plan that is no\n"
+        "draft cannot be signed any more.",
+        "package sign demo main-2.0.0 --key key.pem",
+        [this] { return SignPackage(args_.context, args_.sign); });
+    for (CLI::App* command : {manifest, sign}) {
+      command->add_option("PRODUCT", args_.sign.product)->required();
+      command->add_option("PACKAGE", args_.sign.package)->required();
+    }
+    CLI::Option_group* with = sign->add_option_group("with");
+    with->add_option("--key", args_.sign.key, "A private key: PEM, PKCS #8; EC, Ed25519 or RSA");
+    with->add_option("--signature", args_.sign.signature, "A signature's bytes");
+    with->require_option(1);
     Command(*group, "list", "List packages and what is wrong with them", "package list --json",
             [this] { return ListPackages(args_.context, args_.product); })
         ->add_option("--product", args_.product);
