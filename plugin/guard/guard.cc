@@ -11,8 +11,12 @@ Verdict Decide(bool allowed) {
 }  // namespace
 
 bool IsOwn(const Client& client, const dialect::TopicClass& topic) {
-  return client.device && !topic.device.empty() && client.device->product == topic.product &&
-         client.device->device == topic.device;
+  if (!client.device || topic.device.empty()) {
+    return false;
+  }
+  return (client.device->product == topic.product && client.device->device == topic.device) ||
+         (client.registry != nullptr &&
+          client.registry->IsBehind(topic.product, topic.device, *client.device));
 }
 
 Verdict CheckWrite(const Client& client, const dialect::TopicClass& topic) {

@@ -144,6 +144,14 @@ struct Candidate {
   bool black = false;     // on its blacklist, or retired
 };
 
+// A device that people know, for its login. `sealed` is its encrypted secret; empty: none.
+struct LoginRow {
+  core::DeviceKey key;
+  bool disabled = false;
+  std::string gateway;  // product/name; empty: none
+  std::string sealed;
+};
+
 // ---------------------------------------------------------------- journal, requests, packages
 
 struct Change {
@@ -317,6 +325,13 @@ class Store {
   core::Result<std::vector<Request>> NewRequests(int limit);
   Status AnswerRequest(std::int64_t id, RequestState state, std::string_view answer,
                        core::Instant wall);
+
+  // -- logins
+  // Devices after `after` in the order of product and name; fewer than `limit`: that was the end.
+  core::Result<std::vector<LoginRow>> LoginsAfter(const core::DeviceKey& after, int limit);
+  // Nothing: people know no such device.
+  core::Result<std::optional<LoginRow>> LoadLogin(const core::DeviceKey& key);
+  core::Result<bool> HasSecrets();
 
   // -- packages
   core::Result<std::vector<PackageFile>> PackageFiles();
