@@ -63,7 +63,11 @@ core::Result<void> CheckDirectory(const std::string& database) {
 }  // namespace
 
 Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks)
-    : options_(std::move(options)), inbox_(inbox), outbox_(outbox), ticks_(std::move(ticks)) {}
+    : options_(std::move(options)),
+      inbox_(inbox),
+      outbox_(outbox),
+      ticks_(std::move(ticks)),
+      logins_(options_.secret_key, outbox) {}
 
 core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbox& inbox,
                                                     Outbox& outbox,
@@ -144,8 +148,9 @@ void Engine::Run() {
 
 // Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
 void Engine::Take(steady_clock::duration wait) {
-  const bool more = !last_turn_ && fault_.empty() &&
-                    (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_);
+  const bool more =
+      !last_turn_ && fault_.empty() &&
+      (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_ || logins_.busy());
   const Monotonic now = steady_clock::now();
   Monotonic until = more ? now : now + wait;
   if (fault_.empty() && timeline_ && next_deadline_) {
@@ -185,6 +190,7 @@ void Engine::Take(steady_clock::duration wait) {
       outbox_.Log(line.level, std::move(line.text));
     }
     exchange_->SetKey(downloads_->delivery().key);
+    logins_.Reload();
     reload_files_ = true;
   }
   if (!batch.arrivals.empty()) {
@@ -272,6 +278,7 @@ bool Engine::Open() {
   connections_.Reopened();
   exchange_->Reopened();
   plans_->Reopened();
+  logins_.Reload();
   ReserveDescriptors();
   return true;
 }
@@ -327,9 +334,9 @@ bool Engine::IsDue(Monotonic now) {
   const Timeline::Reading reading = Timeline(*timeline_).Read(Clocks());
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
-         last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
-         prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
-         now >= next_minute_ || now >= next_health_ ||
+         last_turn_ || plans_->busy() || logins_.busy() || downloads_->has_findings() ||
+         downloads_->has_signs() || prune_more_ || time.trusted != was_trusted_ ||
+         reading.shift != core::Duration(0) || now >= next_minute_ || now >= next_health_ ||
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (next_end_ && *next_end_ <= time.wall);
@@ -414,6 +421,7 @@ store::Status Engine::LoadCatalogue(core::Now now) {
   const std::int64_t rate = catalogue_->settings.download_bytes_per_second;
   downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
   exchange_->Begin(*store_, catalogue_, now);
+  logins_.SetProducts(*catalogue_);
   return {};
 }
 
@@ -433,6 +441,7 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
       return tl::unexpected(journal.error());
     }
     reload_files_ = reload_files_ || journal->files;
+    logins_.Changed(journal->devices);
     if (journal->catalogue) {
       if (auto status = LoadCatalogue(now); !status) {
         return status;
@@ -513,6 +522,9 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
         return status;
       }
     }
+  }
+  if (auto status = logins_.Work(*store_); !status) {
+    return status;
   }
   if ((wake_all_ && !full) || now.trusted != was_trusted_) {
     plans_->Wake("");

@@ -1,5 +1,5 @@
-// How a device's secret stands in the table device_secret; what writes it (otactl) and what reads it
-// (the engine) must agree. Values only.
+// How a device's secret stands in the table device_secret; what writes it (otactl) and what reads
+// it (the engine) must agree. Values only.
 #pragma once
 
 #include <cstddef>

@@ -85,8 +85,8 @@ inline constexpr const char* kDevice =
     " seen_ms, reported_ms FROM device_state WHERE product = ?1 AND name = ?2";
 inline constexpr const char* kDeviceRow =
     "SELECT disabled, retired FROM device WHERE product = ?1 AND name = ?2";
-#define OTA_LOGIN_COLUMNS                                                                      \
-  "SELECT d.product, d.name, d.disabled, coalesce(d.gateway, ''), s.sealed FROM device d"      \
+#define OTA_LOGIN_COLUMNS                                                                 \
+  "SELECT d.product, d.name, d.disabled, coalesce(d.gateway, ''), s.sealed FROM device d" \
   " LEFT JOIN device_secret s ON s.product = d.product AND s.device = d.name WHERE "
 inline constexpr const char* kLoginsAfter =
     OTA_LOGIN_COLUMNS "(d.product, d.name) > (?1, ?2) ORDER BY d.product, d.name LIMIT ?3";
