@@ -742,6 +742,9 @@ void Tell(const Instance& instance) {
           "{device}&{product}");
     }
   }
+  if (options.login == engine::LoginMode::kOff && !options.login_password.empty()) {
+    Log(kWarning, "plugin_opt_login_password has no effect: plugin_opt_login is off");
+  }
   if (options.guard == engine::GuardMode::kReport) {
     Log(kWarning, "the topic guard only reports (plugin_opt_guard report): denies nothing");
   }

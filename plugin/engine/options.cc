@@ -205,9 +205,6 @@ core::Result<Options> ParseOptions(
     if (!given[i] && !row.default_value.empty() && !row.parse(row.default_value, options)) {
       return fail(row.name, ": the default is refused");  // a bug; a test parses every default
     }
-    if (given[i] && row.name == "login_password" && options.login == LoginMode::kOff) {
-      return fail(row.name, ": plugin_opt_login is off");
-    }
     if (given[i] && row.name == "download_listen" && !options.download_base) {
       return fail(row.name, ": plugin_opt_download_base must say how devices reach it");
     }
