@@ -17,6 +17,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -28,6 +29,7 @@
 #include "crypto/certificate.h"
 #include "crypto/random.h"
 #include "dialect/dialect.h"
+#include "dialect/session.h"
 #include "dialect/topic.h"
 #include "engine/engine.h"
 #include "engine/inbox.h"
@@ -62,6 +64,9 @@ constexpr int kAddressBurst = 200;
 constexpr auto kAddressEvery = std::chrono::milliseconds(20);
 constexpr int kDeviceBurst = 10;
 constexpr auto kDeviceEvery = std::chrono::seconds(2);
+// Requests of a gateway for its sub-devices, each up to 1 ms of work.
+constexpr int kSessionBurst = 250;
+constexpr auto kSessionEvery = std::chrono::milliseconds(50);
 constexpr int kLineBurst = 50;
 constexpr auto kLineEvery = std::chrono::milliseconds(200);
 // Any code but that of a refusal closes the connection without an answer.
@@ -247,6 +252,46 @@ class Service {
 
   std::string_view decoy() const { return decoy_; }
 
+  // Null: none. The broker may give the address of a client that is gone to a new one.
+  const std::set<core::DeviceKey>* SubDevicesOn(
+      const struct mosquitto* client, const std::optional<core::DeviceKey>& gateway) const {
+    const auto found = sub_devices_.find(client);
+    return found == sub_devices_.end() || found->second.gateway != gateway ||
+                   found->second.client_id != View(mosquitto_client_id(client))
+               ? nullptr
+               : &found->second.devices;
+  }
+
+  // Answers a gateway that logs sub-devices in or out.
+  void TakeSession(const dialect::SessionTopic& topic, std::string_view payload,
+                   const struct mosquitto* client) {
+    using enum dialect::SessionCode;
+    const core::DeviceKey gateway{std::string(topic.product), std::string(topic.device)};
+    const auto answer = [&](const dialect::Encoded& reply) {
+      Publish({engine::Lane::kAnswer, gateway, 0, {}, reply.topic, reply.payload, reply.qos});
+    };
+    if (!session_requests_.Has(gateway.product + "/" + gateway.device, Clock::now())) {
+      return;  // a flood is not worth an answer
+    }
+    session_requests_.Take(gateway.product + "/" + gateway.device, Clock::now());
+    const auto request = dialect::DecodeSession(topic.act, payload);
+    if (!request) {
+      return answer(
+          EncodeSession(topic, request.error().id, {}, kMalformed, request.error().message));
+    }
+    const auto devices = registry();
+    if (!devices) {
+      return answer(EncodeSession(topic, request->id, {}, kUnavailable));
+    }
+    std::vector<dialect::SubResult> results;
+    for (const dialect::SubDevice& sub : request->devices) {
+      results.push_back({sub.key, topic.act == dialect::SessionAct::kLogout
+                                      ? LogOut(sub.key, client)
+                                      : LogIn(*devices, gateway, *request, sub, client)});
+    }
+    answer(EncodeSession(topic, request->id, results));
+  }
+
   // Takes an authorised uplink; what cannot be taken is answered here, without decoding.
   void Take(const dialect::Dialect& dialect, const dialect::TopicClass& topic,
             std::string_view payload, int qos, const struct mosquitto* client) {
@@ -350,6 +395,68 @@ class Service {
     std::string client_id;
   };
 
+  // That have logged in over one connection.
+  struct SubDevices {
+    core::DeviceKey gateway;
+    std::string client_id;
+    std::set<core::DeviceKey> devices;
+  };
+
+  dialect::SessionCode LogIn(const guard::Registry& devices, const core::DeviceKey& gateway,
+                             const dialect::SessionRequest& request, const dialect::SubDevice& sub,
+                             const struct mosquitto* client) {
+    using enum dialect::SessionCode;
+    const Clock::time_point now = Clock::now();
+    const std::string address(View(mosquitto_client_address(client)));
+    guard::LoginVerdict verdict;
+    verdict.device = sub.key.product + "/" + sub.key.device;
+    const std::string both = address + "\n" + verdict.device;
+    if (!addresses_.Has(address, now) || !names_.Has(both, now)) {
+      TellRefused(verdict, "too many logins failed; this one was not looked at", client, now);
+      return kTooMany;
+    }
+    const guard::SignedLogin login{sub.key.product, sub.key.device, request.client_id,
+                                   request.timestamp, guard::ParseSignMethod(request.sign_method)};
+    dialect::SessionCode code = kWrongSign;
+    switch (guard::CheckSubDevice(devices, decoy_, gateway, login, sub.sign)) {
+      case guard::SubLogin::kAccept: {
+        if (SubDevicesOn(client, gateway) == nullptr) {
+          sub_devices_[client] = {gateway, std::string(View(mosquitto_client_id(client))), {}};
+        }
+        auto& logged_in = sub_devices_[client].devices;
+        if (logged_in.size() < dialect::kMaxSubDevices || logged_in.contains(sub.key)) {
+          logged_in.insert(sub.key);
+          return kOk;
+        }
+        return kTooMany;
+      }
+      case guard::SubLogin::kWrong:
+        verdict.reason = "as a sub-device: there is no such device, or its sign is wrong";
+        break;
+      case guard::SubLogin::kOtherGateway:
+        verdict.reason = "as a sub-device: it is behind another gateway";
+        code = kOtherGateway;
+        break;
+      case guard::SubLogin::kDisabled:
+        verdict.reason = "as a sub-device: it is disabled";
+        code = kDisabled;
+        break;
+    }
+    addresses_.Take(address, now);
+    names_.Take(both, now);
+    TellRefused(verdict, verdict.reason, client, now);
+    return code;
+  }
+
+  dialect::SessionCode LogOut(const core::DeviceKey& device, const struct mosquitto* client) {
+    const auto found = sub_devices_.find(client);
+    if (found != sub_devices_.end()) {
+      found->second.devices.erase(device);
+    }
+    presence_.Left(device, client);
+    return dialect::SessionCode::kOk;
+  }
+
   // One line names the device and why; `verdict.device` is a client's text.
   void TellRefused(const guard::LoginVerdict& verdict, std::string_view reason,
                    const struct mosquitto* client, Clock::time_point now) {
@@ -386,6 +493,7 @@ class Service {
   }
 
   void LoggedOut(const struct mosquitto* client) {
+    sub_devices_.erase(client);
     std::erase_if(superseded_, [client](const Session& one) { return one.client == client; });
     if (const auto found = logged_in_.extract(client)) {
       const auto session = sessions_.find(found.mapped());
@@ -431,6 +539,7 @@ class Service {
   const std::string seed_ = crypto::RandomName(16).value_or("");
   guard::Buckets addresses_{kAddressBurst, kAddressEvery, seed_};
   guard::Buckets names_{kDeviceBurst, kDeviceEvery, seed_};
+  guard::Buckets session_requests_{kSessionBurst, kSessionEvery, seed_};
   guard::Buckets lines_{kLineBurst, kLineEvery, seed_};
   std::uint64_t refused_untold_ = 0;
   bool replaying_ = false;                                 // at SIGHUP
@@ -438,6 +547,7 @@ class Service {
   std::unordered_map<core::DeviceKey, Session> sessions_;  // by signature
   std::unordered_map<const struct mosquitto*, core::DeviceKey> logged_in_;
   std::vector<Session> superseded_;
+  std::unordered_map<const struct mosquitto*, SubDevices> sub_devices_;
   std::optional<Clock::time_point> first_callback_;
   bool told_ticks_ = false;
   std::optional<std::string> deferred_;  // topic of a deferred publish, until the next tick
@@ -473,9 +583,11 @@ guard::Client Identify(const Instance& instance, const struct mosquitto* client,
   const auto among = [](const std::vector<std::string>& names, const char* name) {
     return name != nullptr && std::ranges::find(names, std::string_view(name)) != names.end();
   };
-  return {DeviceOf(instance, client),
+  auto device = DeviceOf(instance, client);
+  const auto* const logged_in = instance.service->SubDevicesOn(client, device);
+  return {std::move(device),
           among(instance.options.administrators, mosquitto_client_username(client)),
-          among(instance.options.bridges, mosquitto_client_id(client)), registry};
+          among(instance.options.bridges, mosquitto_client_id(client)), registry, logged_in};
 }
 
 int Other(const Instance& instance) {
@@ -502,6 +614,32 @@ void ReplyForbidden(Service& service, const guard::Client& client, const dialect
                 std::move(reply));
 }
 
+// A gateway's requests for its sub-devices, and the replies: its own, and nobody else's.
+bool IsOwnSession(const Instance& instance, const dialect::SessionTopic& topic,
+                  const struct mosquitto* client) {
+  return DeviceOf(instance, client) ==
+         core::DeviceKey{std::string(topic.product), std::string(topic.device)};
+}
+
+std::optional<dialect::SessionTopic> SessionOf(const Instance& instance, std::string_view topic) {
+  return instance.options.login == engine::LoginMode::kOff ? std::nullopt
+                                                           : dialect::ParseSession(topic);
+}
+
+int CheckSession(Instance& instance, const dialect::SessionTopic& topic,
+                 const mosquitto_evt_acl_check& event) {
+  if (event.access == MOSQ_ACL_UNSUBSCRIBE || (IsOwnSession(instance, topic, event.client) &&
+                                               topic.reply == (event.access != MOSQ_ACL_WRITE))) {
+    return MOSQ_ERR_SUCCESS;
+  }
+  const bool report = instance.options.guard == engine::GuardMode::kReport;
+  if (event.access != MOSQ_ACL_READ) {  // a reader of '#' is no offender
+    instance.service->TellDenied(event.client, report ? "would be denied: uses" : "is denied: uses",
+                                 event.topic);
+  }
+  return report ? Other(instance) : MOSQ_ERR_ACL_DENIED;
+}
+
 int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   Service& service = *instance.service;
   if (!service.OnMainThread() || event.client == nullptr || event.topic == nullptr) {
@@ -511,6 +649,9 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   service.ReloadIsOver();
   const bool subscribes = event.access == MOSQ_ACL_SUBSCRIBE;
   const std::string_view text = event.topic;
+  if (const auto session = SessionOf(instance, text)) {
+    return CheckSession(instance, *session, event);
+  }
   const dialect::TopicClass topic = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE
                                         ? dialect::ClassifyFilter(text)
                                         : dialect::ClassifyTopic(text);
@@ -568,6 +709,15 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
     return MOSQ_ERR_SUCCESS;
   }
   const std::string_view text = event.topic;
+  if (const auto session = SessionOf(instance, text)) {
+    if (session->reply || !IsOwnSession(instance, *session, event.client)) {
+      return MOSQ_ERR_ACL_DENIED;
+    }
+    event.retain = false;
+    service.TakeSession(*session, {static_cast<const char*>(event.payload), event.payloadlen},
+                        event.client);
+    return MOSQ_ERR_SUCCESS;
+  }
   const dialect::TopicClass topic = dialect::ClassifyTopic(text);
   if (!topic.ours) {
     service.Allowed();

@@ -2,12 +2,14 @@
 // client and a topic in, a verdict out. What is not an OTA topic is not the guard's to decide.
 //
 // A device publishes and receives only under its own name, and a gateway under those of its
-// sub-devices; downlink topics belong to the plugin alone; administrators read everything; a bridge
-// that the configuration names acts for all devices behind it. Runs on the broker thread for every
-// access check and message. Governed by [N-1], [N-3], [N-4]; what a topic is, dialect/topic.h says.
+// sub-devices, registered or logged in; downlink topics belong to the plugin alone; administrators
+// read everything; a bridge that the configuration names acts for all devices behind it. Runs on
+// the broker thread for every access check and message. Governed by [N-1], [N-3], [N-4]; what a
+// topic is, dialect/topic.h says.
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include "core/model.h"
@@ -22,6 +24,8 @@ struct Client {
   bool administrator = false;
   bool bridge = false;
   const Registry* registry = nullptr;  // who is behind which gateway; null: not known yet
+  // Sub-devices that have logged in over this connection; null: none.
+  const std::set<core::DeviceKey>* logged_in = nullptr;
 };
 
 enum class Verdict { kOther, kAllow, kDeny };

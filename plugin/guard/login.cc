@@ -207,10 +207,6 @@ std::optional<crypto::Hash> ParseSignMethod(std::string_view method) {
                                : std::optional(static_cast<crypto::Hash>(found - kNames.begin()));
 }
 
-bool ProvesAlibaba(const SignedLogin& login, std::string_view secret, std::string_view proof) {
-  return Equal(ProofsOf(login, secret).alibaba, proof);
-}
-
 bool ProvesEnos(const SignedLogin& login, std::string_view secret, std::string_view proof) {
   return Equal(ProofsOf(login, secret).enos, proof) && login.hash && login.timestamp;
 }
@@ -250,6 +246,22 @@ LoginVerdict CheckLogin(const Registry* registry, const LoginRules& rules, std::
     }
   }
   return verdict;
+}
+
+SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
+                        const core::DeviceKey& gateway, const SignedLogin& login,
+                        std::string_view proof) {
+  const auto device = registry.Find(login.product, login.device);
+  const bool has_secret = device && !device->secret.empty();
+  const bool proved = ProvesEnos(login, has_secret ? device->secret : decoy, proof);
+  if (!proved || !has_secret || registry.DialectOf(login.product) != "enos" ||
+      IsCompressed(login.id)) {
+    return SubLogin::kWrong;
+  }
+  if (!device->gateway.empty() && !registry.IsBehind(login.product, login.device, gateway)) {
+    return SubLogin::kOtherGateway;
+  }
+  return device->disabled ? SubLogin::kDisabled : SubLogin::kAccept;
 }
 
 }  // namespace ota::guard

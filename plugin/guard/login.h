@@ -34,10 +34,7 @@ struct SignedLogin {
 // "hmacsha1", "sha256" and so on, in any case of letters; nothing for other text.
 std::optional<crypto::Hash> ParseSignMethod(std::string_view method);
 
-// Whether `proof` (hexadecimal, any case) is what a device with `secret` makes of `login`. By
-// Alibaba's rule the method is MD5 and there is no timestamp when none is named; EnOS's demands
-// both. Always takes the time of both rules.
-bool ProvesAlibaba(const SignedLogin& login, std::string_view secret, std::string_view proof);
+// Whether `proof` (hexadecimal, any case) is what a device of EnOS with `secret` makes of `login`.
 bool ProvesEnos(const SignedLogin& login, std::string_view secret, std::string_view proof);
 
 struct Credentials {
@@ -70,5 +67,14 @@ struct LoginVerdict {
 // not loaded yet.
 LoginVerdict CheckLogin(const Registry* registry, const LoginRules& rules, std::string_view decoy,
                         const Credentials& credentials);
+
+enum class SubLogin { kAccept, kWrong, kOtherGateway, kDisabled };
+
+// A sub-device that logs in over the connection of `gateway`, by EnOS's rule: it proves itself as
+// it would alone, and may do so behind its own gateway only, or behind any if it has none. What is
+// wrong with it is told only to who has its secret.
+SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
+                        const core::DeviceKey& gateway, const SignedLogin& login,
+                        std::string_view proof);
 
 }  // namespace ota::guard

@@ -4,6 +4,7 @@ the clouds' devices make them (tests/guard has the recorded ones)."""
 import hashlib
 import hmac
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -367,12 +368,12 @@ def test_a_flood_is_limited_told_in_few_lines_and_costs_no_memory(site):
 
 
 def test_guessing_at_one_device_is_stopped(site):
-    answers = [enters(site, alibaba("d2", secret=f"{i:032d}")) for i in range(30)]
+    answers = [enters(site, alibaba("d1", secret=f"{i:032d}")) for i in range(30)]
     assert answers[:10] == [False] * 10
     assert None in answers[10:]
-    assert enters(site, alibaba("d2")) in (None, True)  # not looked at
-    assert enters(site, alibaba("d1")) is True  # another device
-    wait_device(site, alibaba("d2"))
+    assert enters(site, alibaba("d1")) in (None, True)  # not looked at
+    assert enters(site, enos("e1")) is True  # another device
+    wait_device(site, alibaba("d1"))
 
 
 @pytest.mark.parametrize("user, client_id", [
@@ -420,3 +421,108 @@ def test_a_sub_devices_plan_comes_over_its_gateways_connection(site):
     assert site.health() is not None
     gateway.disconnect()
     site.client("probe").ping()
+
+
+SESSION = "/ext/session/{}/{}/combine/{}"
+
+
+def sub_sign(device, product="env", secret=SECRET, cid="gw", timestamp="7", method="sha256"):
+    return hashlib.new(method, f"clientId{cid}deviceKey{device}productKey{product}timestamp{timestamp}{secret}".encode()).hexdigest()
+
+
+def sub_login(gateway, act, params, name="e1"):
+    """The reply to what gateway `name` asks."""
+    topic = SESSION.format("env", name, act)
+    assert gateway.subscribe(topic + "_reply")[0] < 128
+    number = f"{next(numbers)}"
+    gateway.publish(topic, json.dumps({"id": number, "version": "1.0", "method": "combine", "params": params}))
+    reply = json.loads(gateway.take_topic(topic + "_reply").payload)
+    assert reply["id"] == number
+    return reply
+
+
+@pytest.fixture
+def gateway(site):
+    site.sql("INSERT INTO product(name, dialect) VALUES ('sub', 'enos');\n")
+    secrets(site, *[("sub", f"s{i}", SECRET) for i in range(5)], ("sub", "other", SECRET), ("sub", "off", SECRET, 1))
+    site.sql("UPDATE device SET gateway = 'env/elsewhere' WHERE name = 'other';\n")
+    wait_device(site, enos("off", "sub"), False)
+    wait_device(site, enos("s4", "sub"))
+    client = site.client(**enos("e1"), version=5)
+    yield client
+
+
+def one(device, product="sub", **changes):
+    return {"productKey": product, "deviceKey": device, "clientId": "gw", "timestamp": "7", "signMethod": "hmacsha256", "secureMode": "2",
+            "sign": sub_sign(device, product), "cleanSession": "False", **changes}
+
+
+def test_a_sub_device_logs_in_over_its_gateway(site, gateway):
+    topic = "ota/v1/sub/s1/up/version"
+    assert gateway.publish(topic, '{"components":{"main":"1"}}') >= 128
+    reply = sub_login(gateway, "login", one("s1"))
+    assert (reply["code"], reply["data"]) == (200, {"productKey": "sub", "deviceKey": "s1"})
+    assert gateway.publish(topic, '{"components":{"main":"1"}}') < 128
+    assert gateway.publish("ota/v1/sub/s2/up/version", "{}") >= 128
+    assert sub_login(gateway, "logout", {"productKey": "sub", "deviceKey": "s1"})["code"] == 200
+    assert gateway.publish(topic, '{"components":{"main":"1"}}') >= 128
+    # With the connection the login ends.
+    sub_login(gateway, "login", one("s1"))
+    gateway.disconnect()
+    again = site.client(**enos("e1"), version=5)
+    assert again.publish(topic, "{}") >= 128
+
+
+def test_a_login_of_a_sub_device_is_no_presence_and_its_logout_ends_it(site, gateway):
+    def connected():
+        return site.health()["connected"]
+    sub_login(gateway, "login", one("s1"))
+    gateway.publish("ota/v1/sub/s1/up/version", '{"components":{"main":"1"}}')
+    eventually(lambda: connected() == 1, 15)
+    sub_login(gateway, "logout", {"productKey": "sub", "deviceKey": "s1"})
+    eventually(lambda: connected() == 0, 15)
+
+
+@pytest.mark.parametrize("params, code", [
+    (one("s1", sign="0" * 64), 742), (one("s9"), 742), (one("s1", "ali"), 742), (one("s1", timestamp="8"), 742),
+    (one("s1", signMethod="none"), 742), (one("other"), 740), (one("other", sign="0"), 742), (one("off"), 723), (one("off", sign="0"), 742),
+    ({}, 1220), (one("s/1"), 1220), (one("s1", sign=7.5), 1220), (one("s1", timestamp=None), 1220), ([], 1220), ("x", 1220)])
+def test_a_sub_device_that_is_refused(site, gateway, params, code):
+    start = len(site.log())
+    assert sub_login(gateway, "login", params)["code"] == code
+    assert gateway.publish("ota/v1/sub/s1/up/version", "{}") >= 128
+    if code != 1220:
+        assert "refused: as a sub-device" in site.log()[start:]
+
+
+def test_sub_devices_in_a_batch(site, gateway):
+    batch = {"clientId": "gw", "timestamp": 7, "signMethod": "sha256", "subDevices": [
+        {"productKey": "sub", "deviceKey": name, "sign": sub_sign(name, "sub")} for name in ("s1", "s2")]}
+    reply = sub_login(gateway, "login/batch", batch)
+    assert reply["code"] == 200 and len(reply["data"]["loginedSubDevices"]) == 2 and reply["data"]["failedSubDevices"] == []
+    batch["subDevices"].append({"productKey": "sub", "deviceKey": "s3", "sign": "0"})
+    reply = sub_login(gateway, "login/batch", batch)
+    assert reply["code"] == 723 and reply["data"]["failedSubDevices"] == [{"productKey": "sub", "deviceKey": "s3"}]
+    assert "sub&s3 has error" in reply["message"]
+    assert gateway.publish("ota/v1/sub/s2/up/version", "{}") < 128
+    assert gateway.publish("ota/v1/sub/s3/up/version", "{}") >= 128
+    for bad in ({**batch, "subDevices": []}, {**batch, "subDevices": 7}, {**batch, "subDevices": [7]}, {**batch, "subDevices": [{}] * 201}):
+        assert sub_login(gateway, "login/batch", bad)["code"] == 1220
+
+
+def test_sessions_are_their_gateways_alone(site, gateway):
+    foreign = site.client(**enos("s4", "sub"), version=5)
+    topic = SESSION.format("env", "e1", "login")
+    assert foreign.publish(topic, json.dumps({"id": "1", "params": one("s1")})) >= 128
+    assert foreign.subscribe(topic + "_reply")[0] >= 128
+    assert foreign.subscribe(topic)[0] >= 128
+    assert gateway.publish(topic + "_reply", "{}") >= 128
+    # A sign is worth a login: no reader of '#' gets it.
+    historian = site.client("historian", "alice")
+    historian.subscribe("#")
+    sub_login(gateway, "login", one("s1"))
+    historian.ping()
+    assert not [m for m in historian.all if m.topic.startswith("/ext/")]
+    for payload in (b"", b"\xff", b"[" * 5000, b"x" * 20000, b'{"id":{},"params":{}}'):
+        gateway.publish(topic, payload)
+    gateway.ping()

@@ -13,16 +13,16 @@ using dialect::ClassifyTopic;
 using enum Verdict;
 
 Client Device() {
-  return {core::DeviceKey{"pump", "p1"}, false, false, nullptr};
+  return {core::DeviceKey{"pump", "p1"}, false, false, nullptr, nullptr};
 }
 Client Nobody() {
   return {};
 }
 Client Administrator() {
-  return {std::nullopt, true, false, nullptr};
+  return {std::nullopt, true, false, nullptr, nullptr};
 }
 Client Bridge() {
-  return {std::nullopt, false, true, nullptr};
+  return {std::nullopt, false, true, nullptr, nullptr};
 }
 
 Verdict Write(const Client& client, std::string_view topic) {
@@ -179,11 +179,19 @@ TEST(Gateway, SpeaksForItsSubDevicesAndForNobodyElse) {
   }
   EXPECT_EQ(Subscribe(gateway, "ota/v1/meter/+/down/#"), kDeny);
   // A sub-device does not speak for its gateway, nor does an unknown client for anybody.
-  Client sub{core::DeviceKey{"meter", "m1"}, false, false, &registry};
+  Client sub{core::DeviceKey{"meter", "m1"}, false, false, &registry, nullptr};
   EXPECT_EQ(Write(sub, "ota/v1/pump/p1/up/version"), kDeny);
   Client nobody;
   nobody.registry = &registry;
   EXPECT_EQ(Write(nobody, "ota/v1/meter/m1/up/version"), kDeny);
+}
+
+TEST(Gateway, SpeaksForASubDeviceThatHasLoggedInOverItsConnection) {
+  const std::set<core::DeviceKey> logged_in{{"meter", "m1"}};
+  Client gateway = Device();
+  gateway.logged_in = &logged_in;
+  EXPECT_EQ(Write(gateway, "ota/v1/meter/m1/up/version"), kAllow);
+  EXPECT_EQ(Write(gateway, "ota/v1/meter/m2/up/version"), kDeny);
 }
 
 }  // namespace
