@@ -276,6 +276,8 @@ inline constexpr const char* kDeleteRequest = "DELETE FROM request WHERE id = ?1
 // Run per event or per slice: none of them may scan device_state, device_version, task,
 // task_component or log.
 inline constexpr const char* kHot[] = {
+    kLoginsAfter,
+    kLogin,
     kPlans,
     kPlanComponents,
     kPackage,
