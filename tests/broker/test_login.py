@@ -444,9 +444,9 @@ def sub_login(gateway, act, params, name="e1"):
 @pytest.fixture
 def gateway(site):
     site.sql("INSERT INTO product(name, dialect) VALUES ('sub', 'enos');\n")
-    secrets(site, *[("sub", f"s{i}", SECRET) for i in range(5)], ("sub", "other", SECRET), ("sub", "off", SECRET, 1))
+    secrets(site, *[("sub", f"s{i}", SECRET) for i in range(4)], ("sub", "other", SECRET), ("sub", "off", SECRET, 1))
     site.sql("UPDATE device SET gateway = 'env/elsewhere' WHERE name = 'other';\n")
-    wait_device(site, enos("off", "sub"), False)
+    secrets(site, ("sub", "s4", SECRET))  # the last change: with it all others are known
     wait_device(site, enos("s4", "sub"))
     client = site.client(**enos("e1"), version=5)
     yield client
