@@ -17,15 +17,19 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "core/model.h"
 #include "core/result.h"
 #include "crypto/certificate.h"
+#include "crypto/random.h"
 #include "dialect/dialect.h"
+#include "dialect/session.h"
 #include "dialect/topic.h"
 #include "engine/engine.h"
 #include "engine/inbox.h"
@@ -35,7 +39,9 @@
 #include "engine/wake.h"
 #include "guard/guard.h"
 #include "guard/identity.h"
+#include "guard/login.h"
 #include "guard/rate.h"
+#include "guard/registry.h"
 
 namespace ota {
 namespace {
@@ -51,6 +57,20 @@ constexpr int kClientOffline = 28;
 constexpr auto kTicksExpected = std::chrono::seconds(2);
 constexpr core::seconds kRetryTooMany{10};
 constexpr core::seconds kRetryUnavailable{30};
+// Failed logins: of one address, and of one device from one address. More are not looked at: the
+// connection is closed without an answer, right password or wrong. Lines about them: of all
+// together.
+constexpr int kAddressBurst = 200;
+constexpr auto kAddressEvery = std::chrono::milliseconds(20);
+constexpr int kDeviceBurst = 10;
+constexpr auto kDeviceEvery = std::chrono::seconds(2);
+// Requests of a gateway for its sub-devices, each up to 1 ms of work.
+constexpr int kSessionBurst = 250;
+constexpr auto kSessionEvery = std::chrono::milliseconds(50);
+constexpr int kLineBurst = 50;
+constexpr auto kLineEvery = std::chrono::milliseconds(200);
+// Any code but that of a refusal closes the connection without an answer.
+constexpr int kCloseConnection = MOSQ_ERR_UNKNOWN;
 // Every device takes a message of this length [N-18].
 constexpr std::size_t kSmallestMaxBytes = 512;
 
@@ -158,21 +178,120 @@ class Service {
 
   void Tick() {
     wake_.Tick();
+    replaying_ = false;
+    if (!superseded_.empty()) {
+      EndSuperseded();
+    }
     if (deferred_) {
       HintAtDeferred();
     }
     outbox_.Drain(sink_);
   }
 
-  // A device is on the connection of `client`.
+  // A device is on the connection of `client`. A client that is being thrown out is asked about its
+  // subscriptions: then nothing is known.
   std::uint64_t Seen(const core::DeviceKey& device, const struct mosquitto* client) {
+    if (throwing_out_) {
+      return presence_.LiveOn(device, client);
+    }
     return presence_.Seen(device, client, View(mosquitto_client_id(client)));
   }
-  void Gone(const struct mosquitto* client) { presence_.Gone(client); }
+  void Gone(const struct mosquitto* client) {
+    presence_.Gone(client);
+    LoggedOut(client);
+  }
   std::uint64_t LiveOn(const core::DeviceKey& device, const struct mosquitto* client) const {
     return presence_.LiveOn(device, client);
   }
-  void Reload() { inbox_.Reload(); }
+  void Reload() {
+    inbox_.Reload();
+    replaying_ = true;
+  }
+  // Something else than the broker's asking again about every session has happened.
+  void ReloadIsOver() { replaying_ = false; }
+
+  // Null: not loaded yet.
+  std::shared_ptr<const guard::Registry> registry() const { return engine_->registry(); }
+
+  // Answers a CONNECT. 2.0 asks about every session again at SIGHUP: then the answer is all that
+  // comes of it.
+  int Login(const guard::LoginVerdict& verdict, const core::DeviceKey& device,
+            const struct mosquitto* client) {
+    using guard::Login;
+    const Clock::time_point now = Clock::now();
+    const std::string address(View(mosquitto_client_address(client)));
+    const std::string both = address + "\n" + verdict.device;
+    if (!replaying_ && verdict.login != Login::kRetry &&
+        (!addresses_.Has(address, now) || !names_.Has(both, now))) {
+      TellRefused(verdict, "too many logins failed; this one was not looked at", client, now);
+      return kCloseConnection;
+    }
+    switch (verdict.login) {
+      case Login::kAccept:
+        if (!replaying_ && verdict.by_signature) {
+          LoggedIn(device, client);
+        }
+        return MOSQ_ERR_SUCCESS;
+      case Login::kRetry:
+        if (!replaying_) {
+          TellRefused(verdict, "the registry of devices is not loaded yet", client, now);
+        }
+        return kCloseConnection;
+      case Login::kRefuse:
+        if (!replaying_) {
+          addresses_.Take(address, now);
+          names_.Take(both, now);
+          TellRefused(verdict, verdict.reason, client, now);
+        }
+        break;
+      case Login::kOther:
+        break;
+    }
+    return MOSQ_ERR_AUTH;
+  }
+
+  std::string_view decoy() const { return decoy_; }
+
+  // Null: none. The broker may give the address of a client that is gone to a new one.
+  const std::set<core::DeviceKey>* SubDevicesOn(
+      const struct mosquitto* client, const std::optional<core::DeviceKey>& gateway) const {
+    const auto found = sub_devices_.find(client);
+    return found == sub_devices_.end() || found->second.gateway != gateway ||
+                   found->second.client_id != View(mosquitto_client_id(client))
+               ? nullptr
+               : &found->second.devices;
+  }
+
+  // Answers a gateway that logs sub-devices in or out.
+  void TakeSession(const dialect::SessionTopic& topic, std::string_view payload,
+                   const struct mosquitto* client) {
+    using enum dialect::SessionCode;
+    const core::DeviceKey gateway{std::string(topic.product), std::string(topic.device)};
+    const auto answer = [&](const dialect::Encoded& reply) {
+      Publish({engine::Lane::kAnswer, gateway, 0, {}, reply.topic, reply.payload, reply.qos});
+    };
+    if (!session_requests_.Has(gateway.product + "/" + gateway.device, Clock::now())) {
+      return;  // a flood is not worth an answer
+    }
+    session_requests_.Take(gateway.product + "/" + gateway.device, Clock::now());
+    const auto request = dialect::DecodeSession(topic.act, payload);
+    if (!request) {
+      return answer(
+          EncodeSession(topic, request.error().id, {}, kMalformed, request.error().message));
+    }
+    const auto devices = registry();
+    if (!devices) {
+      return answer(EncodeSession(topic, request->id, {}, kUnavailable));
+    }
+    std::vector<dialect::SubResult> results;
+    for (const dialect::SubDevice& sub : request->devices) {
+      results.push_back({sub.key, topic.act == dialect::SessionAct::kLogout
+                                      ? LogOut(sub.key, client)
+                                      : LogIn(*devices, gateway, *request, sub, client)});
+    }
+    answer(EncodeSession(topic, request->id, results));
+  }
+
   // A message that is not OTA's goes by.
   void Overhear(std::string_view topic, std::string_view payload) {
     inbox_.OfferTelemetry(topic, payload);
@@ -276,6 +395,128 @@ class Service {
   }
 
  private:
+  struct Session {
+    const struct mosquitto* client = nullptr;  // compared only
+    std::string client_id;
+  };
+
+  // That have logged in over one connection.
+  struct SubDevices {
+    core::DeviceKey gateway;
+    std::string client_id;
+    std::set<core::DeviceKey> devices;
+  };
+
+  dialect::SessionCode LogIn(const guard::Registry& devices, const core::DeviceKey& gateway,
+                             const dialect::SessionRequest& request, const dialect::SubDevice& sub,
+                             const struct mosquitto* client) {
+    using enum dialect::SessionCode;
+    const Clock::time_point now = Clock::now();
+    const std::string address(View(mosquitto_client_address(client)));
+    guard::LoginVerdict verdict;
+    verdict.device = sub.key.product + "/" + sub.key.device;
+    const std::string both = address + "\n" + verdict.device;
+    if (!addresses_.Has(address, now) || !names_.Has(both, now)) {
+      TellRefused(verdict, "too many logins failed; this one was not looked at", client, now);
+      return kTooMany;
+    }
+    const guard::SignedLogin login{sub.key.product, sub.key.device, request.client_id,
+                                   request.timestamp, guard::ParseSignMethod(request.sign_method)};
+    dialect::SessionCode code = kWrongSign;
+    switch (guard::CheckSubDevice(devices, decoy_, gateway, login, sub.sign)) {
+      case guard::SubLogin::kAccept: {
+        if (SubDevicesOn(client, gateway) == nullptr) {
+          sub_devices_[client] = {gateway, std::string(View(mosquitto_client_id(client))), {}};
+        }
+        auto& logged_in = sub_devices_[client].devices;
+        if (logged_in.size() < dialect::kMaxSubDevices || logged_in.contains(sub.key)) {
+          logged_in.insert(sub.key);
+          return kOk;
+        }
+        return kTooMany;
+      }
+      case guard::SubLogin::kWrong:
+        verdict.reason = "as a sub-device: there is no such device, or its sign is wrong";
+        break;
+      case guard::SubLogin::kOtherGateway:
+        verdict.reason = "as a sub-device: it is behind another gateway";
+        code = kOtherGateway;
+        break;
+      case guard::SubLogin::kDisabled:
+        verdict.reason = "as a sub-device: it is disabled";
+        code = kDisabled;
+        break;
+    }
+    addresses_.Take(address, now);
+    names_.Take(both, now);
+    TellRefused(verdict, verdict.reason, client, now);
+    return code;
+  }
+
+  dialect::SessionCode LogOut(const core::DeviceKey& device, const struct mosquitto* client) {
+    const auto found = sub_devices_.find(client);
+    if (found != sub_devices_.end()) {
+      found->second.devices.erase(device);
+    }
+    presence_.Left(device, client);
+    return dialect::SessionCode::kOk;
+  }
+
+  // One line names the device and why; `verdict.device` is a client's text.
+  void TellRefused(const guard::LoginVerdict& verdict, std::string_view reason,
+                   const struct mosquitto* client, Clock::time_point now) {
+    if (!lines_.Has("", now)) {
+      ++refused_untold_;
+      return;
+    }
+    lines_.Take("", now);
+    std::string line =
+        "login of " +
+        (verdict.device.empty() ? std::string("a device") : "device " + Quote(verdict.device)) +
+        " refused: " + std::string(reason) + " (client " +
+        Quote(View(mosquitto_client_id(client))) + ", user " +
+        Quote(View(mosquitto_client_username(client))) + ", address " +
+        Quote(View(mosquitto_client_address(client))) + ")";
+    if (refused_untold_ > 0) {
+      line += ", and " + std::to_string(std::exchange(refused_untold_, 0)) +
+              " more logins were refused since the last line";
+    }
+    Log(engine::LogLevel::kWarning, line);
+  }
+
+  // In the clouds' dialects a second login of a device ends the first, which the broker itself does
+  // not see: their devices come with another client id each time.
+  void LoggedIn(const core::DeviceKey& device, const struct mosquitto* client) {
+    Session& session = sessions_[device];
+    std::string client_id(View(mosquitto_client_id(client)));
+    if (session.client != nullptr && session.client != client && session.client_id != client_id) {
+      superseded_.push_back(session);
+      logged_in_.erase(session.client);
+    }
+    session = {client, std::move(client_id)};
+    logged_in_[client] = device;
+  }
+
+  void LoggedOut(const struct mosquitto* client) {
+    sub_devices_.erase(client);
+    std::erase_if(superseded_, [client](const Session& one) { return one.client == client; });
+    if (const auto found = logged_in_.extract(client)) {
+      const auto session = sessions_.find(found.mapped());
+      if (session != sessions_.end() && session->second.client == client) {
+        sessions_.erase(session);
+      }
+    }
+  }
+
+  // Not in the callback of another client's CONNECT: the broker is in the middle of its own list.
+  void EndSuperseded() {
+    throwing_out_ = true;
+    for (const Session& session : std::exchange(superseded_, {})) {
+      mosquitto_kick_client_by_clientid(session.client_id.c_str(), false);
+    }
+    throwing_out_ = false;
+  }
+
   void HintAtDeferred() {
     if (!std::exchange(proved_allowed_, true)) {
       Log(engine::LogLevel::kWarning,
@@ -299,6 +540,19 @@ class Service {
   std::unique_ptr<engine::Engine> engine_;
   guard::OncePerSecond replies_;
   guard::OncePerSecond denials_;
+  const std::string decoy_ = crypto::RandomName(32).value_or("");  // the secret of nobody
+  const std::string seed_ = crypto::RandomName(16).value_or("");
+  guard::Buckets addresses_{kAddressBurst, kAddressEvery, seed_};
+  guard::Buckets names_{kDeviceBurst, kDeviceEvery, seed_};
+  guard::Buckets session_requests_{kSessionBurst, kSessionEvery, seed_};
+  guard::Buckets lines_{kLineBurst, kLineEvery, seed_};
+  std::uint64_t refused_untold_ = 0;
+  bool replaying_ = false;                                 // at SIGHUP
+  bool throwing_out_ = false;                              // a client, just now
+  std::unordered_map<core::DeviceKey, Session> sessions_;  // by signature
+  std::unordered_map<const struct mosquitto*, core::DeviceKey> logged_in_;
+  std::vector<Session> superseded_;
+  std::unordered_map<const struct mosquitto*, SubDevices> sub_devices_;
   std::optional<Clock::time_point> first_callback_;
   bool told_ticks_ = false;
   std::optional<std::string> deferred_;  // topic of a deferred publish, until the next tick
@@ -310,6 +564,7 @@ struct Instance {
   mosquitto_plugin_id_t* id = nullptr;
   engine::Options options;
   std::vector<guard::IdentityRule> rules;
+  guard::LoginRules login;
   std::shared_ptr<Service> service;
   bool is_2_1 = false;
   std::size_t registered = 0;  // of kCallbacks, from the front
@@ -321,15 +576,23 @@ std::weak_ptr<Service>& TheService() {
   return service;
 }
 
-guard::Client Identify(const Instance& instance, const struct mosquitto* client) {
+std::optional<core::DeviceKey> DeviceOf(const Instance& instance, const struct mosquitto* client) {
+  return guard::Identify(instance.rules, [client](guard::Credential credential) {
+    return CredentialOf(client, credential);
+  });
+}
+
+// `registry` must stay while the result is used.
+guard::Client Identify(const Instance& instance, const struct mosquitto* client,
+                       const guard::Registry* registry) {
   const auto among = [](const std::vector<std::string>& names, const char* name) {
     return name != nullptr && std::ranges::find(names, std::string_view(name)) != names.end();
   };
-  return {guard::Identify(
-              instance.rules,
-              [client](guard::Credential credential) { return CredentialOf(client, credential); }),
+  auto device = DeviceOf(instance, client);
+  const auto* const logged_in = instance.service->SubDevicesOn(client, device);
+  return {std::move(device),
           among(instance.options.administrators, mosquitto_client_username(client)),
-          among(instance.options.bridges, mosquitto_client_id(client))};
+          among(instance.options.bridges, mosquitto_client_id(client)), registry, logged_in};
 }
 
 int Other(const Instance& instance) {
@@ -356,14 +619,44 @@ void ReplyForbidden(Service& service, const guard::Client& client, const dialect
                 std::move(reply));
 }
 
+// A gateway's requests for its sub-devices, and the replies: its own, and nobody else's.
+bool IsOwnSession(const Instance& instance, const dialect::SessionTopic& topic,
+                  const struct mosquitto* client) {
+  return DeviceOf(instance, client) ==
+         core::DeviceKey{std::string(topic.product), std::string(topic.device)};
+}
+
+std::optional<dialect::SessionTopic> SessionOf(const Instance& instance, std::string_view topic) {
+  return instance.options.login == engine::LoginMode::kOff ? std::nullopt
+                                                           : dialect::ParseSession(topic);
+}
+
+int CheckSession(Instance& instance, const dialect::SessionTopic& topic,
+                 const mosquitto_evt_acl_check& event) {
+  if (event.access == MOSQ_ACL_UNSUBSCRIBE || (IsOwnSession(instance, topic, event.client) &&
+                                               topic.reply == (event.access != MOSQ_ACL_WRITE))) {
+    return MOSQ_ERR_SUCCESS;
+  }
+  const bool report = instance.options.guard == engine::GuardMode::kReport;
+  if (event.access != MOSQ_ACL_READ) {  // a reader of '#' is no offender
+    instance.service->TellDenied(event.client, report ? "would be denied: uses" : "is denied: uses",
+                                 event.topic);
+  }
+  return report ? Other(instance) : MOSQ_ERR_ACL_DENIED;
+}
+
 int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   Service& service = *instance.service;
   if (!service.OnMainThread() || event.client == nullptr || event.topic == nullptr) {
     return MOSQ_ERR_PLUGIN_DEFER;
   }
   service.Ticks();
+  service.ReloadIsOver();
   const bool subscribes = event.access == MOSQ_ACL_SUBSCRIBE;
   const std::string_view text = event.topic;
+  if (const auto session = SessionOf(instance, text)) {
+    return CheckSession(instance, *session, event);
+  }
   const dialect::TopicClass topic = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE
                                         ? dialect::ClassifyFilter(text)
                                         : dialect::ClassifyTopic(text);
@@ -374,7 +667,8 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
     return Other(instance);
   }
 
-  const guard::Client client = Identify(instance, event.client);
+  const auto registry = service.registry();
+  const guard::Client client = Identify(instance, event.client, registry.get());
   guard::Verdict verdict = guard::Verdict::kAllow;  // to unsubscribe harms nobody
   std::string_view act;
   switch (event.access) {
@@ -395,7 +689,7 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   }
   if (verdict == guard::Verdict::kAllow) {
     if (subscribes && topic.direction != dialect::Direction::kUp && guard::IsOwn(client, topic)) {
-      service.Seen(*client.device, event.client);
+      service.Seen({std::string(topic.product), std::string(topic.device)}, event.client);
     }
     return MOSQ_ERR_SUCCESS;
   }
@@ -415,10 +709,20 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
 int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   Service& service = *instance.service;
   const bool ticks = service.Ticks();
+  service.ReloadIsOver();
   if (event.client == nullptr || event.topic == nullptr) {
     return MOSQ_ERR_SUCCESS;
   }
   const std::string_view text = event.topic;
+  if (const auto session = SessionOf(instance, text)) {
+    if (session->reply || !IsOwnSession(instance, *session, event.client)) {
+      return MOSQ_ERR_ACL_DENIED;
+    }
+    event.retain = false;
+    service.TakeSession(*session, {static_cast<const char*>(event.payload), event.payloadlen},
+                        event.client);
+    return MOSQ_ERR_SUCCESS;
+  }
   const dialect::TopicClass topic = dialect::ClassifyTopic(text);
   if (!topic.ours) {
     service.Allowed();
@@ -426,7 +730,8 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
     return MOSQ_ERR_SUCCESS;
   }
   // Again: nobody asks for access on behalf of a bridge.
-  const guard::Client client = Identify(instance, event.client);
+  const auto registry = service.registry();
+  const guard::Client client = Identify(instance, event.client, registry.get());
   if (guard::CheckWrite(client, topic) != guard::Verdict::kAllow) {
     if (instance.options.guard == engine::GuardMode::kReport) {
       event.retain = false;
@@ -442,6 +747,26 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
                  event.client);
   }
   return MOSQ_ERR_SUCCESS;  // on to the administrators that have subscribed
+}
+
+int CheckBasicAuth(Instance& instance, const mosquitto_evt_basic_auth& event) {
+  Service& service = *instance.service;
+  if (!service.OnMainThread() || event.client == nullptr) {
+    return MOSQ_ERR_PLUGIN_DEFER;
+  }
+  service.Ticks();
+  const auto registry = service.registry();
+  const guard::Credentials credentials{View(event.username),
+                                       View(mosquitto_client_id(event.client)),
+                                       View(event.password), DeviceOf(instance, event.client)};
+  const guard::LoginVerdict verdict =
+      guard::CheckLogin(registry.get(), instance.login, service.decoy(), credentials);
+  if (verdict.login == guard::Login::kOther) {
+    // Who gives no name is left to allow_anonymous in any case.
+    return instance.login.allow_other && event.username != nullptr ? MOSQ_ERR_SUCCESS
+                                                                   : MOSQ_ERR_PLUGIN_DEFER;
+  }
+  return service.Login(verdict, credentials.device.value_or(core::DeviceKey{}), event.client);
 }
 
 // Runs the body of a callback. No exception may reach the broker: it would end it.
@@ -464,6 +789,13 @@ int OnAclCheck(int, void* event, void* user) noexcept {
 int OnMessage(int, void* event, void* user) noexcept {
   return Guarded(MOSQ_ERR_ACL_DENIED, [=] {
     return TakeMessage(*static_cast<Instance*>(user), *static_cast<mosquitto_evt_message*>(event));
+  });
+}
+
+int OnBasicAuth(int, void* event, void* user) noexcept {
+  return Guarded(MOSQ_ERR_AUTH, [=] {
+    return CheckBasicAuth(*static_cast<Instance*>(user),
+                          *static_cast<mosquitto_evt_basic_auth*>(event));
   });
 }
 
@@ -497,22 +829,32 @@ struct Callback {
   MOSQ_FUNC_generic_callback function;
 };
 
-// All of them; the last one exists since 2.1 only, and tells the two apart.
+// All of them; the last one exists since 2.1 only, and tells the two apart. BASIC_AUTH, even
+// deferred, changes who may connect: it is left out unless devices log in.
 constexpr Callback kCallbacks[] = {
     {MOSQ_EVT_RELOAD, OnReload},         {MOSQ_EVT_ACL_CHECK, OnAclCheck},
     {MOSQ_EVT_MESSAGE, OnMessage},       {MOSQ_EVT_TICK, OnTick},
-    {MOSQ_EVT_DISCONNECT, OnDisconnect}, {kClientOffline, OnDisconnect},
+    {MOSQ_EVT_DISCONNECT, OnDisconnect}, {MOSQ_EVT_BASIC_AUTH, OnBasicAuth},
+    {kClientOffline, OnDisconnect},
 };
 
 void Unregister(Instance& instance) {
   while (instance.registered > 0) {
     const Callback& callback = kCallbacks[--instance.registered];
-    mosquitto_callback_unregister(instance.id, callback.event, callback.function, nullptr);
+    if (callback.event != MOSQ_EVT_BASIC_AUTH ||
+        instance.options.login != engine::LoginMode::kOff) {
+      mosquitto_callback_unregister(instance.id, callback.event, callback.function, nullptr);
+    }
   }
 }
 
 core::Result<void> Register(Instance& instance) {
   for (const Callback& callback : kCallbacks) {
+    if (callback.event == MOSQ_EVT_BASIC_AUTH &&
+        instance.options.login == engine::LoginMode::kOff) {
+      ++instance.registered;
+      continue;
+    }
     const int rc = mosquitto_callback_register(instance.id, callback.event, callback.function,
                                                nullptr, &instance);
     if (rc == MOSQ_ERR_NOT_SUPPORTED && callback.event == kClientOffline) {
@@ -530,14 +872,35 @@ core::Result<void> Register(Instance& instance) {
 }
 
 // What the administrator should know of this configuration.
-void Tell(const engine::Options& options) {
+void Tell(const Instance& instance) {
   using enum engine::LogLevel;
+  const engine::Options& options = instance.options;
   std::string identity;
   for (const std::string& rule : options.identity) {
     identity += (identity.empty() ? "'" : ", '") + rule + "'";
   }
   Log(kNotice, "devices are known by " + identity +
                    "; where the broker does not check credentials this is only their claim");
+  if (options.login != engine::LoginMode::kOff) {
+    Log(kNotice, options.login == engine::LoginMode::kAllow
+                     ? "devices log in by their secrets; whoever is no such device and gives a "
+                       "user name may connect (plugin_opt_login allow): a password_file or access "
+                       "plugin after this one is not asked"
+                     : "devices log in by their secrets; all others are left to password_file and "
+                       "other plugins (plugin_opt_login defer); where there is none, clients with "
+                       "a user name are refused");
+    const bool clouds = std::ranges::any_of(instance.rules, [](const guard::IdentityRule& rule) {
+      return rule.credential == guard::Credential::kUserName && guard::Match(rule, "d&p");
+    });
+    if (!clouds) {
+      Log(kNotice,
+          "no identity rule for devices of the clouds: theirs is plugin_opt_identity username "
+          "{device}&{product}");
+    }
+  }
+  if (options.login == engine::LoginMode::kOff && !options.login_password.empty()) {
+    Log(kWarning, "plugin_opt_login_password has no effect: plugin_opt_login is off");
+  }
   if (options.guard == engine::GuardMode::kReport) {
     Log(kWarning, "the topic guard only reports (plugin_opt_guard report): denies nothing");
   }
@@ -580,13 +943,16 @@ core::Result<std::unique_ptr<Instance>> MakeInstance(mosquitto_plugin_id_t* id,
     }
     instance->rules.push_back(*std::move(rule));
   }
+  instance->login = {instance->options.login_password,
+                     instance->options.login == engine::LoginMode::kAllow};
 
   instance->service = TheService().lock();
   if (instance->service) {
     if (!engine::SameService(instance->options, instance->service->options())) {
       return core::Fail(core::ErrorCode::kInvalidArgument,
                         "another listener runs the plugin with other options: only identity, "
-                        "administrators, bridges, guard and acl_other may differ");
+                        "administrators, bridges, login, login_password, guard and acl_other may "
+                        "differ");
     }
   } else {
     instance->service = std::make_shared<Service>(instance->options);
@@ -599,7 +965,7 @@ core::Result<std::unique_ptr<Instance>> MakeInstance(mosquitto_plugin_id_t* id,
     Unregister(*instance);
     return tl::unexpected(std::move(registered.error()));
   }
-  Tell(instance->options);
+  Tell(*instance);
   return instance;
 }
 

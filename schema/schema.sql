@@ -48,6 +48,8 @@ CREATE TABLE device (
   PRIMARY KEY (product, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX device_gateway ON device(gateway) WHERE gateway IS NOT NULL;
+
 CREATE TABLE device_tag (
   product     TEXT NOT NULL,
   device      TEXT NOT NULL,
@@ -427,6 +429,13 @@ CREATE TABLE explanation (
   PRIMARY KEY (request, plan, seq)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE device_secret (
+  product     TEXT NOT NULL,
+  device      TEXT NOT NULL,
+  sealed      BLOB NOT NULL CHECK (length(sealed) BETWEEN 36 AND 156), -- of 8 to 128 characters
+  PRIMARY KEY (product, device)
+) STRICT, WITHOUT ROWID;
+
 -- engine_state has one row with a random database_id, made by step 1.
 
 INSERT INTO profile VALUES('alibaba',5,1048576000,500,2592000,3600,3600,3600,604800,0,600,'',0,1,300,604800,3600,2592000,1,10,1000,'1 2 5','0 600 1800 3600 86400',60,86400,1,0,'source',10000,1000000,10,1,0,1,3,0,10,3,0);
@@ -775,6 +784,12 @@ CREATE VIEW holds AS
 SELECT iif(product = '', 'site', iif(device = '', 'product', 'device')) AS scope, product, device, strftime('%Y-%m-%dT%H:%M:%SZ', until_ms / 1000, 'unixepoch') AS until, reason,
        until_ms IS NULL OR until_ms > unixepoch() * 1000 AS in_force
 FROM hold;
+
+CREATE VIEW device_logins AS
+SELECT d.product, d.name AS device, p.dialect, s.product IS NOT NULL AS has_secret, d.disabled, d.gateway
+FROM device d
+JOIN product p ON p.name = d.product
+LEFT JOIN device_secret s ON s.product = d.product AND s.device = d.name;
 
 CREATE TRIGGER product_before_insert BEFORE INSERT ON product BEGIN
   UPDATE before_insert SET found = coalesce(
@@ -2311,6 +2326,50 @@ END;
 
 CREATE TRIGGER explanation_delete BEFORE DELETE ON explanation WHEN (SELECT writing FROM engine_state) IS NOT 1 BEGIN
   SELECT RAISE(ABORT, 'explanation is written by the engine; to ask insert into request (act ''explain'')');
+END;
+
+CREATE TRIGGER device_secret_before_insert BEFORE INSERT ON device_secret BEGIN
+  UPDATE before_insert SET found = coalesce(
+    (SELECT CASE WHEN o.sealed IS NEW.sealed THEN 'same' ELSE 'other' END
+      FROM device_secret o WHERE o.product = NEW.product AND o.device = NEW.device), 'none');
+END;
+
+CREATE TRIGGER device_secret_insert AFTER INSERT ON device_secret BEGIN
+  SELECT RAISE(ABORT, 'device_secret.device: there is no such device of this product; insert it into device first')
+    WHERE NOT EXISTS (SELECT 1 FROM device WHERE product = NEW.product AND name = NEW.device);
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'device_secret', 'insert', NEW.product, NEW.device, '' FROM now
+    WHERE (SELECT found FROM before_insert) <> 'same';
+END;
+
+CREATE TRIGGER device_secret_update AFTER UPDATE ON device_secret WHEN (NEW.product, NEW.device, NEW.sealed) IS NOT
+    (OLD.product, OLD.device, OLD.sealed) BEGIN
+  SELECT RAISE(ABORT, 'device_secret: names are keys and never change; use otactl device secret')
+    WHERE (NEW.product, NEW.device) IS NOT (OLD.product, OLD.device);
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'device_secret', 'update', NEW.product, NEW.device, '' FROM now;
+END;
+
+CREATE TRIGGER device_secret_delete AFTER DELETE ON device_secret BEGIN
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'device_secret', 'delete', OLD.product, OLD.device, '' FROM now;
+END;
+
+CREATE TRIGGER device_delete_secret AFTER DELETE ON device BEGIN
+  SELECT RAISE(ABORT, 'device: it has a secret; delete that first (device_secret, or otactl device secret --remove)')
+    WHERE EXISTS (SELECT 1 FROM device_secret WHERE product = OLD.product AND device = OLD.name);
+END;
+
+CREATE TRIGGER device_insert_gateway AFTER INSERT ON device WHEN NEW.gateway IS NOT NULL BEGIN
+  SELECT RAISE(ABORT, 'device.gateway: must be PRODUCT/DEVICE, another device than this one')
+    WHERE NEW.gateway NOT GLOB '?*/?*' OR NEW.gateway GLOB '*/*/*' OR NEW.gateway GLOB '*[^A-Za-z0-9._:/-]*'
+      OR length(NEW.gateway) > 129 OR NEW.gateway = NEW.product || '/' || NEW.name;
+END;
+
+CREATE TRIGGER device_update_gateway AFTER UPDATE OF gateway ON device WHEN NEW.gateway IS NOT NULL BEGIN
+  SELECT RAISE(ABORT, 'device.gateway: must be PRODUCT/DEVICE, another device than this one')
+    WHERE NEW.gateway NOT GLOB '?*/?*' OR NEW.gateway GLOB '*/*/*' OR NEW.gateway GLOB '*[^A-Za-z0-9._:/-]*'
+      OR length(NEW.gateway) > 129 OR NEW.gateway = NEW.product || '/' || NEW.name;
 END;
 
 CREATE TRIGGER product_insert AFTER INSERT ON product BEGIN

@@ -19,9 +19,9 @@ ARROWS = {
     "crypto": {"crypto", "core"},
     "dialect": {"dialect", "core"},
     "store": {"store", "core"},
-    "guard": {"guard", "core", "dialect"},
+    "guard": {"guard", "core", "crypto", "dialect"},
     "package": {"package", "core", "crypto"},
-    "engine": {"engine", "core", "dialect", "store", "package", "crypto"},
+    "engine": {"engine", "core", "dialect", "store", "package", "crypto", "guard"},
     "otactl": {"otactl", "core", "store", "package", "crypto"},
 }
 

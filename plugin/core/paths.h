@@ -8,5 +8,6 @@ inline constexpr char kDatabasePath[] = "/var/lib/mosquitto/ota/ota.db";
 // Beside the database.
 inline constexpr char kPackagesName[] = "packages";
 inline constexpr char kTokenKeyName[] = "token.key";
+inline constexpr char kSecretKeyName[] = "secret.key";
 
 }  // namespace ota::core

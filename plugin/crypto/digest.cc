@@ -31,6 +31,11 @@ Context Begin(const char* algorithm) {
   return context;
 }
 
+const char* NameOf(Hash hash) {
+  constexpr const char* kNames[] = {"MD5", "SHA1", "SHA256"};
+  return kNames[static_cast<std::size_t>(hash)];
+}
+
 // Empty: OpenSSL refused.
 std::string End(EVP_MD_CTX* context) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
@@ -81,10 +86,10 @@ core::Result<Digests> DigestFile(int fd, const GoOn& go_on) {
   return digests;
 }
 
-core::Result<std::string> Sha256(std::string_view text) {
-  const Context context = Begin("SHA256");
+core::Result<std::string> Digest(Hash hash, std::string_view text) {
+  const Context context = Begin(NameOf(hash));
   if (!context || EVP_DigestUpdate(context.get(), text.data(), text.size()) != 1) {
-    return Fail(ErrorCode::kInternal, "OpenSSL has no SHA-256");
+    return Fail(ErrorCode::kInternal, std::string("OpenSSL has no ") + NameOf(hash));
   }
   std::string digest = End(context.get());
   if (digest.empty()) {
@@ -93,13 +98,13 @@ core::Result<std::string> Sha256(std::string_view text) {
   return digest;
 }
 
-core::Result<std::string> HmacSha256(std::string_view key, std::string_view text) {
+core::Result<std::string> Hmac(Hash hash, std::string_view key, std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
   std::size_t size = 0;
-  if (EVP_Q_mac(nullptr, "HMAC", nullptr, "SHA256", nullptr, key.data(), key.size(),
+  if (EVP_Q_mac(nullptr, "HMAC", nullptr, NameOf(hash), nullptr, key.data(), key.size(),
                 reinterpret_cast<const unsigned char*>(text.data()), text.size(), bytes.data(),
                 bytes.size(), &size) == nullptr) {
-    return Fail(ErrorCode::kInternal, "OpenSSL has no HMAC-SHA-256");
+    return Fail(ErrorCode::kInternal, std::string("OpenSSL has no HMAC with ") + NameOf(hash));
   }
   return std::string(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
 }

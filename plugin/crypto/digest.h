@@ -28,8 +28,17 @@ using GoOn = std::function<bool(std::int64_t done)>;
 // kInternal when OpenSSL refuses.
 core::Result<Digests> DigestFile(int fd, const GoOn& go_on);
 
-// 32 bytes. Fails only with kInternal: no memory, or an OpenSSL without the algorithm.
-core::Result<std::string> Sha256(std::string_view text);
-core::Result<std::string> HmacSha256(std::string_view key, std::string_view text);
+enum class Hash { kMd5, kSha1, kSha256 };
+
+// 16, 20 or 32 bytes. Fail only with kInternal: no memory, or an OpenSSL without the algorithm.
+core::Result<std::string> Digest(Hash hash, std::string_view text);
+core::Result<std::string> Hmac(Hash hash, std::string_view key, std::string_view text);
+
+inline core::Result<std::string> Sha256(std::string_view text) {
+  return Digest(Hash::kSha256, text);
+}
+inline core::Result<std::string> HmacSha256(std::string_view key, std::string_view text) {
+  return Hmac(Hash::kSha256, key, text);
+}
 
 }  // namespace ota::crypto

@@ -76,7 +76,8 @@ Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std:
       inbox_(inbox),
       outbox_(outbox),
       ticks_(std::move(ticks)),
-      clocks_(std::move(clocks)) {}
+      clocks_(std::move(clocks)),
+      logins_(options_.secret_key, outbox) {}
 
 core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbox& inbox,
                                                     Outbox& outbox,
@@ -159,9 +160,9 @@ void Engine::Run() {
 
 // Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
 void Engine::Take(steady_clock::duration wait) {
-  const bool more =
-      !last_turn_ && fault_.empty() &&
-      (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_ || !telemetry_.empty());
+  const bool more = !last_turn_ && fault_.empty() &&
+                    (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_ ||
+                     !telemetry_.empty() || logins_.busy());
   const Monotonic now = steady_clock::now();
   Monotonic until = more ? now : now + wait;
   if (fault_.empty() && timeline_) {
@@ -205,6 +206,7 @@ void Engine::Take(steady_clock::duration wait) {
       outbox_.Log(line.level, std::move(line.text));
     }
     exchange_->SetKey(downloads_->delivery().key);
+    logins_.Reload();
     reload_files_ = true;
   }
   if (!batch.arrivals.empty()) {
@@ -297,6 +299,7 @@ bool Engine::Open() {
   exchange_->Reopened();
   plans_->Reopened();
   zones_ = false;
+  logins_.Reload();
   ReserveDescriptors();
   return true;
 }
@@ -352,9 +355,9 @@ bool Engine::IsDue(Monotonic now) {
   const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
-         last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
-         prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
-         now >= next_minute_ || now >= next_health_ ||
+         last_turn_ || plans_->busy() || logins_.busy() || downloads_->has_findings() ||
+         downloads_->has_signs() || prune_more_ || time.trusted != was_trusted_ ||
+         reading.shift != core::Duration(0) || now >= next_minute_ || now >= next_health_ ||
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (plans_->next_slot() && *plans_->next_slot() <= time.steady) ||
@@ -451,6 +454,7 @@ store::Status Engine::LoadCatalogue(core::Now now) {
   const std::int64_t rate = catalogue_->settings.download_bytes_per_second;
   downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
   exchange_->Begin(*store_, catalogue_, now);
+  logins_.SetProducts(*catalogue_);
   return {};
 }
 
@@ -463,6 +467,7 @@ store::Status Engine::Changes(core::Now now, Timeline& timeline) {
       return tl::unexpected(journal.error());
     }
     reload_files_ = reload_files_ || journal->files;
+    logins_.Changed(journal->devices);
     if (journal->catalogue) {
       if (auto status = LoadCatalogue(now); !status) {
         return status;
@@ -628,6 +633,7 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
   status = status ? Arrivals() : status;
   status = status ? Deadlines(now) : status;
   status = status ? Telemetry() : status;
+  status = status ? logins_.Work(*store_) : status;
   if (!status) {
     return status;
   }

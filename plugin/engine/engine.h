@@ -21,6 +21,7 @@
 #include "engine/downloads.h"
 #include "engine/exchange.h"
 #include "engine/inbox.h"
+#include "engine/logins.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/plans.h"
@@ -49,6 +50,9 @@ class Engine {
 
   // True while nothing can be stored: the broker thread answers uplinks with 503. Any thread.
   bool passive() const { return passive_.load(std::memory_order_relaxed); }
+
+  // What is known of devices, for logins and gateways; null until it was loaded. Any thread.
+  std::shared_ptr<const guard::Registry> registry() const { return logins_.registry(); }
 
   // Commits what was taken, within 5 s, and ends the threads. Idempotent. Broker thread.
   void Stop();
@@ -93,6 +97,7 @@ class Engine {
   const std::function<ClockReading()> clocks_;
   std::optional<store::Lock> lock_;
   std::unique_ptr<Downloads> downloads_;
+  Logins logins_;
 
   std::atomic<bool> passive_{false};  // also while it opens the database: uplinks wait in the inbox
   std::atomic<bool> stopping_{false};

@@ -8,6 +8,7 @@
 #include <array>
 #include <charconv>
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -29,11 +30,12 @@ bool Number(std::string_view text, T low, T high, T& value) {
 
 // One of the words, which stand in the order of the enumeration.
 template <typename T>
-bool Word(std::string_view text, std::string_view first, std::string_view second, T& value) {
-  if (text != first && text != second) {
+bool Word(std::string_view text, std::initializer_list<std::string_view> words, T& value) {
+  const auto* const found = std::find(words.begin(), words.end(), text);
+  if (found == words.end()) {
     return false;
   }
-  value = static_cast<T>(text == first ? 0 : 1);
+  value = static_cast<T>(found - words.begin());
   return true;
 }
 
@@ -108,9 +110,13 @@ constexpr Option kTable[] = {
     {"packages", "/var/lib/mosquitto/ota/packages", kPathUnit, false,
      [](std::string_view v, Options& o) { return Path(v, o.packages); }},
     {"on_database_fault", "serve", "serve or stop", false,
-     [](std::string_view v, Options& o) { return Word(v, "serve", "stop", o.on_database_fault); }},
+     [](std::string_view v, Options& o) {
+       return Word(v, {"serve", "stop"}, o.on_database_fault);
+     }},
     {"durability", "full", "full or normal", false,
-     [](std::string_view v, Options& o) { return Word(v, "full", "normal", o.durability); }},
+     [](std::string_view v, Options& o) {
+       return Word(v, {"full", "normal"}, o.durability);
+     }},
     {"identity", "username {product}/{device}",
      "username, clientid or cn, a pattern, and product=NAME if the pattern has no {product}", true,
      [](std::string_view v, Options& o) {
@@ -121,10 +127,22 @@ constexpr Option kTable[] = {
      [](std::string_view v, Options& o) { return Names(v, o.administrators); }},
     {"bridges", "", "client ids between blanks", true,
      [](std::string_view v, Options& o) { return Names(v, o.bridges); }},
+    {"login", "off", "off, defer or allow", false,
+     [](std::string_view v, Options& o) {
+       return Word(v, {"off", "defer", "allow"}, o.login);
+     }},
+    {"login_password", "", "product names between blanks", true,
+     [](std::string_view v, Options& o) { return Names(v, o.login_password); }},
+    {"secret_key", "/var/lib/mosquitto/ota/secret.key", kPathUnit, false,
+     [](std::string_view v, Options& o) { return Path(v, o.secret_key); }},
     {"guard", "enforce", "enforce or report", false,
-     [](std::string_view v, Options& o) { return Word(v, "enforce", "report", o.guard); }},
+     [](std::string_view v, Options& o) {
+       return Word(v, {"enforce", "report"}, o.guard);
+     }},
     {"acl_other", "defer", "defer or allow", false,
-     [](std::string_view v, Options& o) { return Word(v, "defer", "allow", o.acl_other); }},
+     [](std::string_view v, Options& o) {
+       return Word(v, {"defer", "allow"}, o.acl_other);
+     }},
     {"download_base", "", "http://HOST[:PORT][/PATH] or https://..., at most 127 characters", false,
      [](std::string_view v, Options& o) { return Base(v, o.download_base); }},
     {"download_listen", "", "ADDRESS:PORT, numeric, IPv6 in brackets", false,
@@ -142,7 +160,9 @@ constexpr Option kTable[] = {
     {"token_key", "/var/lib/mosquitto/ota/token.key", kPathUnit, false,
      [](std::string_view v, Options& o) { return Path(v, o.token_key); }},
     {"wake", "signal", "signal or tick", false,
-     [](std::string_view v, Options& o) { return Word(v, "signal", "tick", o.wake); }},
+     [](std::string_view v, Options& o) {
+       return Word(v, {"signal", "tick"}, o.wake);
+     }},
 };
 constexpr std::size_t kOptions = std::size(kTable);
 
@@ -197,6 +217,7 @@ core::Result<Options> ParseOptions(
   };
   beside("packages", options.packages);
   beside("token_key", options.token_key);
+  beside("secret_key", options.secret_key);
   return options;
 }
 
@@ -205,6 +226,8 @@ bool SameService(Options one, const Options& other) {
   one.administrators = other.administrators;
   one.bridges = other.bridges;
   one.guard = other.guard;
+  one.login = other.login;
+  one.login_password = other.login_password;
   one.acl_other = other.acl_other;
   return one == other;
 }

@@ -23,6 +23,8 @@ enum class GuardMode { kEnforce, kReport };
 enum class AclOther { kDefer, kAllow };
 enum class OnDatabaseFault { kServe, kStop };
 enum class Durability { kFull, kNormal };
+// What becomes of clients that do not log in by secret; kOff: no client does.
+enum class LoginMode { kOff, kDefer, kAllow };
 enum class WakeMode { kSignal, kTick };
 
 // Where the download server listens.
@@ -41,9 +43,12 @@ struct Options {
   std::int64_t download_bytes_per_second = 0;  // of all downloads together; 0: no limit
   std::int64_t download_lifetime = 0;          // seconds that an address is valid
   std::string token_key;                       // absolute path of the key file
-  std::vector<std::string> identity;           // rules in order, as written; at least one
-  std::vector<std::string> administrators;     // user names
-  std::vector<std::string> bridges;            // client ids
+  LoginMode login = LoginMode::kOff;
+  std::vector<std::string> login_password;  // native products whose devices log in by secret
+  std::string secret_key;                   // absolute path of the key file
+  std::vector<std::string> identity;        // rules in order, as written; at least one
+  std::vector<std::string> administrators;  // user names
+  std::vector<std::string> bridges;         // client ids
   GuardMode guard = GuardMode::kEnforce;
   AclOther acl_other = AclOther::kDefer;
   OnDatabaseFault on_database_fault = OnDatabaseFault::kServe;
@@ -66,7 +71,7 @@ struct Option {
 std::span<const Option> OptionTable();
 
 // Reads name-value pairs as they stand in the configuration, without "plugin_opt_". What is absent
-// gets its default; `packages` and `token_key` lie beside the database by default.
+// gets its default; `packages`, `token_key` and `secret_key` lie beside the database by default.
 // Fails with kInvalidArgument: the message names the option, the value and the rule.
 core::Result<Options> ParseOptions(
     std::span<const std::pair<std::string_view, std::string_view>> pairs);

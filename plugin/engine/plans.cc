@@ -122,6 +122,12 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
   std::set<std::string> brakes;  // products of which a brake was put on or let go; empty: all
   for (const store::Change& change : *rows) {
     journal_ = change.id;
+    if (change.table == "device" || change.table == "device_secret") {
+      changed.devices.push_back({change.product, change.key});
+    }
+    if (change.table == "device_secret") {
+      continue;  // plans do not ask for it
+    }
     if (change.table == "device" || change.table == "device_tag") {
       changed_.push_back({change.product, change.key});
     } else if (change.table == "hold" || change.table == "setting") {

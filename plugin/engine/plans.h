@@ -33,6 +33,7 @@ class Plans {
     bool catalogue = false;  // load it again
     bool files = false;      // package files may be others
     bool again = false;
+    std::vector<core::DeviceKey> devices;  // whose row or secret may be another
   };
   core::Result<Changed> ReadJournal(store::Store& store);
 

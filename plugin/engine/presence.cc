@@ -41,6 +41,15 @@ void Presence::Gone(const void* client) {
   }
 }
 
+void Presence::Left(const core::DeviceKey& device, const void* client) {
+  const auto found = devices_.find(device);
+  if (found != devices_.end() && found->second.client == client) {
+    Forget(client, device);
+    devices_.erase(found);
+    inbox_.SetPresence({device, 0, {}}, true);
+  }
+}
+
 std::uint64_t Presence::Live(const core::DeviceKey& device) const {
   const auto found = devices_.find(device);
   return found == devices_.end() ? 0 : found->second.generation;

@@ -32,6 +32,9 @@ class Presence {
   // The connection of `client` has ended: every device that is on it is away.
   void Gone(const void* client);
 
+  // The device is not on the connection of `client` any more, which goes on; nothing if it was not.
+  void Left(const core::DeviceKey& device, const void* client);
+
   // The generation of the device's connection; 0 when it is away.
   std::uint64_t Live(const core::DeviceKey& device) const;
 

@@ -1,6 +1,8 @@
 // See guard.h.
 #include "guard/guard.h"
 
+#include <string>
+
 namespace ota::guard {
 namespace {
 
@@ -11,8 +13,14 @@ Verdict Decide(bool allowed) {
 }  // namespace
 
 bool IsOwn(const Client& client, const dialect::TopicClass& topic) {
-  return client.device && !topic.device.empty() && client.device->product == topic.product &&
-         client.device->device == topic.device;
+  if (!client.device || topic.device.empty()) {
+    return false;
+  }
+  return (client.device->product == topic.product && client.device->device == topic.device) ||
+         (client.registry != nullptr &&
+          client.registry->IsBehind(topic.product, topic.device, *client.device)) ||
+         (client.logged_in != nullptr &&
+          client.logged_in->contains({std::string(topic.product), std::string(topic.device)}));
 }
 
 Verdict CheckWrite(const Client& client, const dialect::TopicClass& topic) {

@@ -1,6 +1,9 @@
 // See rate.h.
 #include "guard/rate.h"
 
+#include <algorithm>
+#include <functional>
+
 namespace ota::guard {
 namespace {
 
@@ -28,6 +31,21 @@ std::optional<std::uint64_t> OncePerSecond::Allow(const void* client, Time now) 
   const std::uint64_t refused = entry.refused;
   entry = {now, 0};
   return refused;
+}
+
+std::size_t Buckets::SlotOf(std::string_view name) const {
+  std::string text = seed_;
+  text.append(name);
+  return std::hash<std::string>()(text) % full_.size();
+}
+
+bool Buckets::Has(std::string_view name, Time now) const {
+  return full_[SlotOf(name)] <= now + depth_;
+}
+
+void Buckets::Take(std::string_view name, Time now) {
+  Time& full = full_[SlotOf(name)];
+  full = std::min(std::max(full, now) + interval_, now + depth_ + interval_);
 }
 
 }  // namespace ota::guard

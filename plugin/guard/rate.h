@@ -1,15 +1,21 @@
-// At most once a second per client: error replies, and lines about denials. Bounded by the number
-// of clients that were let through in the last two seconds. Broker thread only; time is an
-// argument.
+// How often somebody may do something. Broker thread only; time is an argument; bounded in memory,
+// whatever clients do.
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 
 namespace ota::guard {
 
+// At most once a second per client: error replies, and lines about denials. Bounded by the number
+// of clients that were let through in the last two seconds.
 class OncePerSecond {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -25,6 +31,31 @@ class OncePerSecond {
   };
   std::unordered_map<const void*, Entry> clients_;
   Time pruned_;
+};
+
+// Token buckets by name, `burst` tokens each, a new one every `interval`. A fixed number of them:
+// names that share one by their hash share their tokens; `seed` keeps others from choosing such
+// names.
+class Buckets {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  using Duration = std::chrono::steady_clock::duration;
+
+  Buckets(int burst, Duration interval, std::string seed)
+      : interval_(interval), depth_(interval * (burst - 1)), seed_(std::move(seed)) {}
+
+  // Whether a token is left.
+  bool Has(std::string_view name, Time now) const;
+  // Takes one; there may be none.
+  void Take(std::string_view name, Time now);
+
+ private:
+  std::size_t SlotOf(std::string_view name) const;
+
+  const Duration interval_;
+  const Duration depth_;
+  const std::string seed_;
+  std::array<Time, 4096> full_{};  // when the bucket will be full again
 };
 
 }  // namespace ota::guard

@@ -24,6 +24,7 @@ inline constexpr int kUnavailable = 4;  // no database, locked, damaged; no answ
 struct Context {
   std::string database = core::kDatabasePath;
   std::string packages;
+  std::string secret_key;
   bool json = false;
 };
 
@@ -86,6 +87,20 @@ int ExplainDevice(const Context& context, const DeviceName& device, const std::s
                   int wait_s);
 int ReleaseDevice(const Context& context, const DeviceName& device, int wait_s);
 int RetireDevice(const Context& context, const DeviceName& device, bool off);
+
+struct DeviceAdd {
+  std::string product;
+  std::string device;
+  std::string secret_file;  // "-": standard input; empty: no secret
+  std::string gateway;
+  bool disabled = false;
+};
+// A device that exists gets what is given and keeps the rest.
+int AddDevice(const Context& context, const DeviceAdd& add);
+// `product`: of all rows, when the file does not name it; may be empty.
+int AddDevices(const Context& context, const std::string& file, const std::string& product);
+// secret_file empty: takes the secret away.
+int SetSecret(const Context& context, const DeviceName& device, const std::string& secret_file);
 
 int Status(const Context& context);
 // plan empty: everything that is held, and the clock when it is not trusted

@@ -243,4 +243,35 @@ core::Result<std::string> ReadFile(const std::string& path) {
   return text;
 }
 
+void PrintChanges(const Context& context, const store::Changes& changes, bool check) {
+  Rows rows{{"table", "inserted", "updated", "deleted"}, {}};
+  for (const std::string_view table : store::AdminTables()) {
+    if (const auto found = changes.find(table); found != changes.end()) {
+      const auto& [inserted, updated, deleted] = found->second;
+      rows.rows.push_back({std::string(table), inserted, updated, deleted});
+    }
+  }
+  if (context.json) {
+    Print(Json(rows) + "\n");
+    return;
+  }
+  if (rows.rows.empty()) {
+    Print(check ? "nothing would change\n" : "nothing changed\n");
+    return;
+  }
+  Print(Table(rows, false));
+  if (check) {
+    Print("checked only: nothing was changed\n");
+  }
+}
+
+store::ImportProgress ShowProgress(const std::string& path) {
+  if (isatty(STDERR_FILENO) == 0) {
+    return {};
+  }
+  return [path](std::size_t done, std::size_t total) {
+    std::fprintf(stderr, "\r%s: %zu %%\033[K", Clean(path).c_str(), done * 100 / total);
+  };
+}
+
 }  // namespace ota::otactl

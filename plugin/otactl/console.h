@@ -56,6 +56,11 @@ core::Result<void> Execute(store::Admin& admin, std::string_view sql, const Valu
 // The bytes of a file of at most 1 GiB. Fails with kInvalidArgument: "PATH: reason".
 core::Result<std::string> ReadFile(const std::string& path);
 
+// Prints what an import changed, table by table; `check`: what it would have changed.
+void PrintChanges(const Context& context, const store::Changes& changes, bool check);
+// How far an import has come, on a terminal only.
+store::ImportProgress ShowProgress(const std::string& path);
+
 // Whether the plugin runs on this database.
 bool Running(const Context& context);
 void NoteIfStopped(const Context& context);

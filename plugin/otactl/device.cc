@@ -30,6 +30,9 @@ int ShowDevice(const Context& context, const DeviceName& device) {
   return ShowSections(
       context, "device '" + Name(device) + "'",
       {{"device", true, "SELECT * FROM devices WHERE product = ?1 AND device = ?2"},
+       {"login", true,
+        "SELECT dialect, has_secret, disabled, gateway FROM device_logins"
+        " WHERE product = ?1 AND device = ?2"},
        {"components", false,
         "SELECT component, version, trial, since FROM device_components"
         " WHERE product = ?1 AND device = ?2"},

@@ -41,12 +41,7 @@ core::Result<void> ImportFile(Admin& admin, const std::string& path,
       !set) {
     return set;
   }
-  store::ImportProgress progress;
-  if (isatty(STDERR_FILENO) != 0) {
-    progress = [&path](std::size_t done, std::size_t total) {
-      std::fprintf(stderr, "\r%s: %zu %%\033[K", Clean(path).c_str(), done * 100 / total);
-    };
-  }
+  const store::ImportProgress progress = ShowProgress(path);
   const bool csv = table || absolute.extension() == ".csv";
   auto done = csv ? admin.ImportCsv(path, *text, table ? *table : absolute.stem().string(),
                                     constants, progress)
@@ -55,28 +50,6 @@ core::Result<void> ImportFile(Admin& admin, const std::string& path,
     std::fputs("\r\033[K", stderr);
   }
   return done;
-}
-
-void PrintChanges(const Context& context, const store::Changes& changes, bool check) {
-  Rows rows{{"table", "inserted", "updated", "deleted"}, {}};
-  for (const std::string_view table : store::AdminTables()) {
-    if (const auto found = changes.find(table); found != changes.end()) {
-      const auto& [inserted, updated, deleted] = found->second;
-      rows.rows.push_back({std::string(table), inserted, updated, deleted});
-    }
-  }
-  if (context.json) {
-    Print(Json(rows) + "\n");
-    return;
-  }
-  if (rows.rows.empty()) {
-    Print(check ? "nothing would change\n" : "nothing changed\n");
-    return;
-  }
-  Print(Table(rows, false));
-  if (check) {
-    Print("checked only: nothing was changed\n");
-  }
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // otactl: the administrator's program. This file is its command line; what the commands do is in
 // commands.h. Only this file knows CLI11.
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -35,6 +36,9 @@ struct Arguments {
   std::string plan;
   std::string device;
   std::string task;
+  DeviceAdd device_add;
+  std::string csv;
+  bool remove = false;
   bool devices = false;
   bool follow = false;
   int lines = 50;
@@ -91,6 +95,10 @@ class CommandLine {
     app_.add_option("--packages", args_.context.packages,
                     "The store directory of packages; default: 'packages' beside the database")
         ->envname("OTA_PACKAGES");
+    app_.add_option("--secret-key", args_.context.secret_key,
+                    "The key that secrets of devices are encrypted with; default: 'secret.key' "
+                    "beside the database")
+        ->envname("OTA_SECRET_KEY");
     app_.add_flag("--json", args_.context.json, "Print JSON");
     AddImport();
     AddPackageCommands();
@@ -109,6 +117,11 @@ class CommandLine {
     if (args_.context.packages.empty()) {
       args_.context.packages =
           (std::filesystem::path(args_.context.database).parent_path() / core::kPackagesName)
+              .string();
+    }
+    if (args_.context.secret_key.empty()) {
+      args_.context.secret_key =
+          (std::filesystem::path(args_.context.database).parent_path() / core::kSecretKeyName)
               .string();
     }
     return run_();
@@ -266,7 +279,52 @@ class CommandLine {
   }
 
   void AddDeviceCommands() {
-    CLI::App* group = Group("device", "Devices: list, show, explain, release, retire");
+    CLI::App* group = Group("device", "Devices: list, show, add, secret, explain, release, retire");
+    CLI::App* add = Command(
+        *group, "add",
+        "Make a device, or many from a CSV file, with the secrets that they log in with.\n"
+        "Secrets are read from files and stored encrypted. A device that exists gets what is "
+        "given\n"
+        "and keeps the rest. Columns of the file: product, name, secret, and others of the table\n"
+        "device; all rows or none.",
+        "device add meter m1 --secret-file m1.secret", [this] {
+          if (!args_.csv.empty()) {
+            return AddDevices(args_.context, args_.csv, args_.product);
+          }
+          if (args_.device_add.device.empty()) {
+            std::fputs("PRODUCT and DEVICE, or --csv, are required\n", stderr);
+            return kUsage;
+          }
+          return AddDevice(args_.context, args_.device_add);
+        });
+    CLI::Option* product = add->add_option("PRODUCT", args_.device_add.product);
+    CLI::Option* device = add->add_option("DEVICE", args_.device_add.device)->needs(product);
+    CLI::Option* secret =
+        add->add_option("--secret-file", args_.device_add.secret_file,
+                        "The secret is the first line of this file; -: of standard input");
+    CLI::Option* gateway = add->add_option("--gateway", args_.device_add.gateway,
+                                           "The device is a sub-device of this one")
+                               ->check(kDeviceForm);
+    CLI::Option* disabled =
+        add->add_flag("--disabled", args_.device_add.disabled, "It may not log in or upgrade");
+    CLI::Option* csv = add->add_option("--csv", args_.csv, "A file of devices");
+    add->add_option("--product", args_.product, "Of all devices of the file")->needs(csv);
+    for (CLI::Option* single : {product, device, secret, gateway, disabled}) {
+      csv->excludes(single);
+    }
+    CLI::App* change = Command(
+        *group, "secret", "Give a device another secret, or none",
+        "device secret meter m1 --remove", [this] {
+          return SetSecret(args_.context, {args_.device_add.product, args_.device_add.device},
+                           args_.remove ? "" : args_.device_add.secret_file);
+        });
+    change->add_option("PRODUCT", args_.device_add.product)->required();
+    change->add_option("DEVICE", args_.device_add.device)->required();
+    CLI::Option_group* how = change->add_option_group("how");
+    how->require_option(1);
+    how->add_option("--secret-file", args_.device_add.secret_file,
+                    "The secret is the first line of this file; -: of standard input");
+    how->add_flag("--remove", args_.remove, "The device cannot log in by secret any more");
     Command(*group, "list", "List devices, their versions and what they wait for",
             "device list --product demo",
             [this] { return ListDevices(args_.context, args_.product); })

@@ -1,12 +1,9 @@
 #include "package/address.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <system_error>
@@ -14,9 +11,7 @@
 
 #include "crypto/digest.h"
 #include "crypto/encoding.h"
-#include "crypto/random.h"
-#include "package/add.h"
-#include "package/descriptor.h"
+#include "crypto/key_file.h"
 
 namespace ota::package {
 namespace {
@@ -24,19 +19,10 @@ namespace {
 using core::ErrorCode;
 using core::Fail;
 
-constexpr std::size_t kKeyBytes = 32;
 constexpr std::size_t kCodeBytes = 16;
 constexpr std::size_t kMaxUrl = 255;  // [N-20]
 constexpr std::size_t kMaxBase = 128;
 constexpr std::size_t kMaxSuffix = 16;
-
-tl::unexpected<core::Error> KeyFault(const std::string& path, const std::string& why) {
-  return Fail(ErrorCode::kInvalidArgument, "key file '" + path + "': " + why);
-}
-
-std::string Reason(int error) {
-  return std::generic_category().message(error);
-}
 
 bool IsUnreserved(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -136,79 +122,25 @@ std::optional<std::int64_t> Number(std::string_view text) {
   return value;
 }
 
-core::Result<Descriptor> OpenParent(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  Descriptor dir(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir) {
-    return KeyFault(path, "its directory cannot be opened: " + Reason(errno));
-  }
-  return dir;
-}
-
-core::Result<void> MakeKey(const std::string& path) {
-  const core::Result<Descriptor> dir = OpenParent(path);
-  if (!dir) {
-    return tl::unexpected(dir.error());
-  }
-  const core::Result<std::string> bytes = crypto::RandomBytes(kKeyBytes);
-  if (!bytes) {
-    return KeyFault(path, bytes.error().message);
-  }
-  core::Result<NewFile> file = NewFile::Create(dir->get(), 0600, false);
-  if (!file) {
-    return KeyFault(path, file.error().message);
-  }
-  core::Result<void> done = file->Write(*bytes);
-  if (done) {
-    done = file->Publish(path.substr(path.rfind('/') + 1));
-  }
-  // Another process was faster: its key is the one.
-  if (!done && done.error().code != ErrorCode::kConflict) {
-    return KeyFault(path, done.error().message);
-  }
-  return {};
-}
-
 }  // namespace
 
 core::Result<AddressKey> AddressKey::Load(const std::string& path) {
-  const auto open_key = [&path] {
-    return Descriptor(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  const auto read = [&path] {
+    return crypto::ReadKeyFile(path, geteuid(),
+                               "remove it and a new one is made, which ends the download "
+                               "addresses that are out");
   };
-  Descriptor fd = open_key();
-  if (!fd && errno == ENOENT) {
-    if (const core::Result<void> made = MakeKey(path); !made) {
+  core::Result<std::string> bytes = read();
+  if (!bytes && bytes.error().code == ErrorCode::kNotFound) {
+    if (const core::Result<void> made = crypto::MakeKeyFile(path); !made) {
       return tl::unexpected(made.error());
     }
-    fd = open_key();
+    bytes = read();
   }
-  if (!fd) {
-    return KeyFault(path,
-                    errno == ELOOP ? "is a symbolic link" : "cannot be opened: " + Reason(errno));
+  if (!bytes) {
+    return tl::unexpected(core::Error{ErrorCode::kInvalidArgument, bytes.error().message});
   }
-  struct stat found {};
-  if (fstat(fd.get(), &found) != 0) {
-    return KeyFault(path, "cannot be examined: " + Reason(errno));
-  }
-  if (!S_ISREG(found.st_mode)) {
-    return KeyFault(path, "is not a regular file");
-  }
-  if (found.st_uid != geteuid()) {
-    return KeyFault(path, "belongs to user " + std::to_string(found.st_uid) +
-                              ", must belong to the broker's user " + std::to_string(geteuid()));
-  }
-  if ((found.st_mode & 077) != 0) {
-    return KeyFault(path, "can be read or written by others: its mode must be 0600");
-  }
-  std::array<char, kKeyBytes + 1> buffer{};
-  const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-  if (got != static_cast<ssize_t>(kKeyBytes)) {
-    return KeyFault(path,
-                    "must hold exactly 32 bytes; remove it and a new one is made, which ends "
-                    "the download addresses that are out");
-  }
-  return AddressKey(std::string(buffer.data(), kKeyBytes));
+  return AddressKey(*std::move(bytes));
 }
 
 core::Result<std::string> CheckBase(std::string_view base) {

@@ -18,11 +18,11 @@ namespace {
 using core::ErrorCode;
 using core::Fail;
 
-constexpr std::array<std::string_view, 20> kAdminTables{
-    "profile",     "file_format", "product",      "component", "device",
-    "device_tag",  "package",     "package_file", "plan",      "plan_component",
-    "plan_source", "plan_device", "plan_text",    "plan_tag",  "plan_retry",
-    "plan_match",  "hold",        "telemetry",    "setting",   "request"};
+constexpr std::array<std::string_view, 21> kAdminTables{
+    "profile",       "file_format", "product",      "component",  "device",         "device_tag",
+    "device_secret", "package",     "package_file", "plan",       "plan_component", "plan_source",
+    "plan_device",   "plan_text",   "plan_tag",     "plan_retry", "plan_match",     "hold",
+    "telemetry",     "setting",     "request"};
 
 constexpr int kApplicationId = 0x4F544131;  // "OTA1"; the same as in store.h
 
@@ -94,6 +94,11 @@ const char* Refusal(int action, const char* name, const char* detail, const char
     case SQLITE_DELETE:
       if (std::string_view(name).starts_with("sqlite_")) {
         return kSchema;
+      }
+      if (trigger == nullptr && action != SQLITE_DELETE &&
+          std::string_view(name) == "device_secret") {
+        return "holds encrypted secrets: give them with `otactl device add` or `otactl device "
+               "secret`, in clear they must not get into the database";
       }
       // A script cannot make triggers, so a trigger is the schema's own.
       return trigger != nullptr || std::ranges::find(kAdminTables, name) != kAdminTables.end()

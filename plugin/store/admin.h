@@ -51,6 +51,10 @@ using Changes = std::map<std::string, Counts, std::less<>>;
 // Asked now and then in a long import, with the bytes of the file done so far and in all.
 using ImportProgress = std::function<void(std::size_t done, std::size_t total)>;
 
+// Gives a device its secret; called inside the transaction, after the device's own row.
+using PutSecret =
+    std::function<core::Result<void>(const core::DeviceKey& device, const std::string& secret)>;
+
 // Every call fails with kUnavailable (locked for longer than `wait`, disk full, not readable),
 // kCorruption (damaged), or as it says.
 class Admin {
@@ -93,8 +97,18 @@ class Admin {
                                std::span<const std::pair<std::string, std::string>> constants,
                                const ImportProgress& progress);
 
+  // Puts devices, as ImportCsv into `device`, whose secrets stand in a further column `secret`:
+  // these go to `put` alone. An empty one leaves the device's secret as it is.
+  core::Result<void> ImportDevices(const std::string& file, std::string_view text,
+                                   std::span<const std::pair<std::string, std::string>> constants,
+                                   const PutSecret& put, const ImportProgress& progress);
+
  private:
   friend struct AdminState;
+  core::Result<void> ImportRows(const std::string& file, std::string_view text,
+                                const std::string& table,
+                                std::span<const std::pair<std::string, std::string>> constants,
+                                const PutSecret& put, const ImportProgress& progress);
   struct Closer {
     void operator()(sqlite3* db) const;
   };

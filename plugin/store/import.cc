@@ -280,6 +280,12 @@ core::Result<CsvTarget> PrepareCsv(Admin& admin, const std::string& where, const
     return Fail(ErrorCode::kInvalidArgument,
                 where + ": '" + table + "' is not a table that people write; those are " + known);
   }
+  if (table == "device_secret") {
+    return Fail(ErrorCode::kConflict,
+                where +
+                    ": 'device_secret' holds encrypted secrets; give secrets with `otactl "
+                    "device add --csv`");
+  }
   auto all = AdminState::Columns(admin, table);
   if (!all) {
     return tl::unexpected(all.error());
@@ -292,6 +298,12 @@ core::Result<CsvTarget> PrepareCsv(Admin& admin, const std::string& where, const
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto column = std::ranges::find(*all, names[i], &ColumnInfo::name);
     if (column == all->end()) {
+      if (table == "device" && names[i] == "secret") {
+        return Fail(ErrorCode::kConflict,
+                    where +
+                        ": column 'secret': secrets do not get into a table in clear; use "
+                        "`otactl device add --csv`");
+      }
       std::string known;
       for (const ColumnInfo& each : *all) {
         known += (known.empty() ? "" : ", ") + each.name;
@@ -408,6 +420,20 @@ core::Result<bool> RunRow(Admin& admin, sqlite3_stmt* statement, const CsvTarget
   return code == SQLITE_ROW;
 }
 
+// Where a file of devices has what is needed to give secrets; past the end: it has not.
+struct SecretColumns {
+  std::size_t product = 0;
+  std::size_t name = 0;
+  std::size_t secret = 0;
+};
+
+SecretColumns FindSecretColumns(const std::vector<std::string>& names) {
+  const auto find = [&names](const char* name) {
+    return static_cast<std::size_t>(std::ranges::find(names, name) - names.begin());
+  };
+  return {find("product"), find("name"), find("secret")};
+}
+
 }  // namespace
 
 core::Result<void> Admin::ImportSql(const std::string& file, std::string_view text,
@@ -480,6 +506,20 @@ core::Result<void> Admin::ImportCsv(const std::string& file, std::string_view te
                                     const std::string& table,
                                     std::span<const std::pair<std::string, std::string>> constants,
                                     const ImportProgress& progress) {
+  return ImportRows(file, text, table, constants, {}, progress);
+}
+
+core::Result<void> Admin::ImportDevices(
+    const std::string& file, std::string_view text,
+    std::span<const std::pair<std::string, std::string>> constants, const PutSecret& put,
+    const ImportProgress& progress) {
+  return ImportRows(file, text, "device", constants, put, progress);
+}
+
+core::Result<void> Admin::ImportRows(const std::string& file, std::string_view text,
+                                     const std::string& table,
+                                     std::span<const std::pair<std::string, std::string>> constants,
+                                     const PutSecret& put, const ImportProgress& progress) {
   Lines lines(file, text);
   if (auto checked = CheckText(lines, text); !checked) {
     return checked;
@@ -488,6 +528,7 @@ core::Result<void> Admin::ImportCsv(const std::string& file, std::string_view te
   std::optional<CsvTarget> target;
   std::size_t width = 0;
   std::size_t reported = 0;
+  SecretColumns at;
   while (true) {
     auto record = reader.Next();
     if (!record) {
@@ -507,6 +548,19 @@ core::Result<void> Admin::ImportCsv(const std::string& file, std::string_view te
       for (const auto& constant : constants) {
         names.push_back(constant.first);
       }
+      if (put) {
+        at = FindSecretColumns(names);
+        if (std::max(at.product, at.name) >= names.size()) {
+          // Without the text: if it is no list of names, a secret is in it.
+          return Fail(ErrorCode::kInvalidArgument,
+                      where +
+                          ": the first line must name the columns, `product` (or --product) "
+                          "and `name` among them");
+        }
+        if (at.secret < width) {
+          names.erase(names.begin() + static_cast<std::ptrdiff_t>(at.secret));
+        }
+      }
       auto prepared = PrepareCsv(*this, where, table, names);
       if (!prepared) {
         return tl::unexpected(prepared.error());
@@ -522,6 +576,15 @@ core::Result<void> Admin::ImportCsv(const std::string& file, std::string_view te
     for (const auto& constant : constants) {
       fields.push_back(Field{constant.second, false});
     }
+    core::DeviceKey device;
+    std::string secret;
+    if (put) {
+      device = {fields[at.product].text, fields[at.name].text};
+      if (at.secret < width) {
+        secret = std::move(fields[at.secret].text);
+        fields.erase(fields.begin() + static_cast<std::ptrdiff_t>(at.secret));
+      }
+    }
     bool known = false;
     if (target->exists) {
       auto found = RunRow(*this, target->exists.get(), *target, **record, where);
@@ -535,6 +598,13 @@ core::Result<void> Admin::ImportCsv(const std::string& file, std::string_view te
       auto done = RunRow(*this, change, *target, **record, where);
       if (!done) {
         return tl::unexpected(done.error());
+      }
+    }
+    if (!secret.empty()) {
+      if (auto done = put(device, secret); !done) {
+        return tl::unexpected(core::Error{done.error().code, where + ": device '" + device.product +
+                                                                 "/" + device.device +
+                                                                 "': " + done.error().message});
       }
     }
     if (progress && reader.offset() - reported >= kProgressBytes) {

@@ -547,6 +547,10 @@ core::Result<PackageFile> FileOf(const Query& row) {
   return file;
 }
 
+LoginRow LoginOf(Query& row) {
+  return {{row.Text(0), row.Text(1)}, row.Flag(2), row.Text(3), row.Null(4) ? "" : row.Text(4)};
+}
+
 }  // namespace
 
 const ProductEntry* Catalogue::FindProduct(std::string_view name) const {
@@ -734,6 +738,35 @@ core::Result<std::vector<PackageFile>> Store::PackageFiles() {
       files.push_back(std::move(*file));
     }
     return files;
+  });
+}
+
+core::Result<std::vector<LoginRow>> Store::LoginsAfter(const core::DeviceKey& after, int limit) {
+  return impl_->Run([&]() -> core::Result<std::vector<LoginRow>> {
+    std::vector<LoginRow> logins;
+    Query rows = impl_->Ask(sql::kLoginsAfter);
+    for (rows.Bind(after.product, after.device, limit); rows.Next();) {
+      logins.push_back(LoginOf(rows));
+    }
+    return logins;
+  });
+}
+
+core::Result<std::optional<LoginRow>> Store::LoadLogin(const core::DeviceKey& key) {
+  return impl_->Run([&]() -> core::Result<std::optional<LoginRow>> {
+    Query row = impl_->Ask(sql::kLogin);
+    if (!row.Bind(key.product, key.device).Next()) {
+      return std::nullopt;
+    }
+    return LoginOf(row);
+  });
+}
+
+core::Result<bool> Store::HasSecrets() {
+  return impl_->Run([&]() -> core::Result<bool> {
+    Query row = impl_->Ask(sql::kHasSecrets);
+    row.Next();
+    return row.Flag(0);
   });
 }
 

@@ -100,6 +100,14 @@ inline constexpr const char* kDevice =
     " seen_ms, reported_ms FROM device_state WHERE product = ?1 AND name = ?2";
 inline constexpr const char* kDeviceRow =
     "SELECT disabled, retired FROM device WHERE product = ?1 AND name = ?2";
+#define OTA_LOGIN_COLUMNS                                                                 \
+  "SELECT d.product, d.name, d.disabled, coalesce(d.gateway, ''), s.sealed FROM device d" \
+  " LEFT JOIN device_secret s ON s.product = d.product AND s.device = d.name WHERE "
+inline constexpr const char* kLoginsAfter =
+    OTA_LOGIN_COLUMNS "(d.product, d.name) > (?1, ?2) ORDER BY d.product, d.name LIMIT ?3";
+inline constexpr const char* kLogin = OTA_LOGIN_COLUMNS "d.product = ?1 AND d.name = ?2";
+#undef OTA_LOGIN_COLUMNS
+inline constexpr const char* kHasSecrets = "SELECT EXISTS (SELECT 1 FROM device_secret)";
 inline constexpr const char* kVersions =
     "SELECT component, version, trial, since_ms FROM device_version WHERE device_id = ?1"
     " ORDER BY component";
@@ -375,6 +383,8 @@ inline constexpr const char* kDeleteRequest = "DELETE FROM request WHERE id = ?1
 // Run per event or per slice: none of them may scan device_state, device_version, task,
 // task_component or log.
 inline constexpr const char* kHot[] = {
+    kLoginsAfter,
+    kLogin,
     kPlans,
     kPlanComponents,
     kPackage,

@@ -84,7 +84,7 @@ struct PlanState {
   std::int64_t scanned_id = 0;  // cursor of the activation: see DevicesAfter()
   bool scanned = false;         // every device of that time was matched
   std::optional<core::Instant> ended;
-  std::string halted = {};            // why it halted by itself; empty: it did not
+  std::string halted = {};       // why it halted by itself; empty: it did not
   std::int64_t base_failed = 0;  // failed and ended tasks when a person let it go on
   std::int64_t base_ended = 0;
   std::int64_t last_device_id = 0;  // static: the last device registered at the activation
@@ -183,6 +183,14 @@ struct Candidate {
 struct Queued {
   DeviceRef device;
   core::Reason reason = core::Reason::kNone;
+};
+
+// A device that people know, for its login. `sealed` is its encrypted secret; empty: none.
+struct LoginRow {
+  core::DeviceKey key;
+  bool disabled = false;
+  std::string gateway;  // product/name; empty: none
+  std::string sealed;
 };
 
 // ---------------------------------------------------------------- journal, requests, packages
@@ -399,6 +407,13 @@ class Store {
 
   // Makes the table of zones hold exactly `names`.
   Status SetZones(std::span<const std::string> names);
+
+  // -- logins
+  // Devices after `after` in the order of product and name; fewer than `limit`: that was the end.
+  core::Result<std::vector<LoginRow>> LoginsAfter(const core::DeviceKey& after, int limit);
+  // Nothing: people know no such device.
+  core::Result<std::optional<LoginRow>> LoadLogin(const core::DeviceKey& key);
+  core::Result<bool> HasSecrets();
 
   // -- packages
   core::Result<std::vector<PackageFile>> PackageFiles();

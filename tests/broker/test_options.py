@@ -91,13 +91,14 @@ def test_two_databases_of_one_broker_are_refused_or_named(make_site):
     assert re.search(r"\bota: ", site.log())
 
 
-def test_the_key_is_made_once_and_readable_by_nobody_else(make_site):
+def test_the_keys_are_made_once_and_readable_by_nobody_else(make_site):
     site = make_site()
-    keys = [p for p in site.directory.rglob("*") if p.is_file() and p.stat().st_size == 32]
-    assert len(keys) == 1 and stat.S_IMODE(keys[0].stat().st_mode) == 0o600
-    before = keys[0].read_bytes()
+    keys = {p.name: p for p in site.directory.rglob("*") if p.is_file() and p.stat().st_size == 32}
+    assert set(keys) == {"token.key", "secret.key"}
+    assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in keys.values())
+    before = {name: p.read_bytes() for name, p in keys.items()}
     site.restart()
-    assert keys[0].read_bytes() == before
+    assert {name: p.read_bytes() for name, p in keys.items()} == before
 
 
 def test_the_plugin_creates_the_database_for_its_group(make_site):

@@ -1,7 +1,10 @@
 // Digests, codes, random names and certificates against published vectors and hostile input.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,7 +16,9 @@
 #include "crypto/certificate.h"
 #include "crypto/digest.h"
 #include "crypto/encoding.h"
+#include "crypto/key_file.h"
 #include "crypto/random.h"
+#include "crypto/seal.h"
 
 namespace ota::crypto {
 namespace {
@@ -174,6 +179,92 @@ TEST(CommonName, OfAHostileCertificateIsRefused) {
 
 TEST(CommonName, OfNoCertificateIsNotFound) {
   EXPECT_EQ(TakeCommonName(nullptr).error().code, core::ErrorCode::kNotFound);
+}
+
+// RFC 2202, test case 2, and the digests of "abc".
+TEST(Digest, OfEveryKindMatchesThePublishedVectors) {
+  EXPECT_EQ(Hex(*Digest(Hash::kMd5, "abc")), "900150983cd24fb0d6963f7d28e17f72");
+  EXPECT_EQ(Hex(*Digest(Hash::kSha1, "abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
+  EXPECT_EQ(Hex(*Hmac(Hash::kMd5, "Jefe", "what do ya want for nothing?")),
+            "750c783e6ab0b503eaa86e310a5db738");
+  EXPECT_EQ(Hex(*Hmac(Hash::kSha1, "Jefe", "what do ya want for nothing?")),
+            "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+}
+
+const std::string kKey(kSealKeyBytes, 'k');
+
+TEST(Seal, OpensWithItsKeyAndItsContextOnly) {
+  const auto sealed = Seal(kKey, "the secret", "pump\nd1");
+  ASSERT_TRUE(sealed) << sealed.error().message;
+  EXPECT_EQ(sealed->size(), std::string("the secret").size() + kSealBytes);
+  EXPECT_EQ(sealed->find("secret"), std::string::npos);
+  EXPECT_EQ(*Unseal(kKey, *sealed, "pump\nd1"), "the secret");
+  const auto other = Unseal(std::string(kSealKeyBytes, 'x'), *sealed, "pump\nd1");
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, core::ErrorCode::kCorruption);
+  EXPECT_FALSE(Unseal(kKey, *sealed, "pump\nd2"));
+  EXPECT_FALSE(Unseal(kKey, *sealed, ""));
+}
+
+TEST(Seal, EveryAlteredBitIsNoticed) {
+  const std::string sealed = *Seal(kKey, "s", "c");
+  for (std::size_t i = 0; i < sealed.size(); ++i) {
+    std::string altered = sealed;
+    altered[i] = static_cast<char>(altered[i] ^ 1);
+    EXPECT_FALSE(Unseal(kKey, altered, "c")) << i;
+  }
+  for (std::size_t size = 0; size < sealed.size(); ++size) {
+    EXPECT_FALSE(Unseal(kKey, sealed.substr(0, size), "c")) << size;
+  }
+}
+
+TEST(Seal, TheSameTextIsNeverSealedAlike) {
+  EXPECT_NE(*Seal(kKey, "s", "c"), *Seal(kKey, "s", "c"));
+}
+
+TEST(Seal, AKeyOfAnotherSizeIsRefused) {
+  EXPECT_FALSE(Seal("short", "s", "c"));
+  EXPECT_FALSE(Unseal("short", *Seal(kKey, "s", "c"), "c"));
+}
+
+class KeyFile : public testing::Test {
+ protected:
+  KeyFile() {
+    std::string name = (std::filesystem::temp_directory_path() / "ota-key-XXXXXX").string();
+    directory_ = mkdtemp(name.data());
+    path_ = directory_ + "/secret.key";
+  }
+  ~KeyFile() override { std::filesystem::remove_all(directory_); }
+  std::string directory_;
+  std::string path_;
+};
+
+TEST_F(KeyFile, IsMadeOnceForItsUserAlone) {
+  EXPECT_EQ(ReadKeyFile(path_, geteuid(), "").error().code, core::ErrorCode::kNotFound);
+  ASSERT_TRUE(MakeKeyFile(path_));
+  const auto key = ReadKeyFile(path_, geteuid(), "");
+  ASSERT_TRUE(key) << key.error().message;
+  EXPECT_EQ(key->size(), 32U);
+  struct stat found {};
+  ASSERT_EQ(stat(path_.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0600U);
+  ASSERT_TRUE(MakeKeyFile(path_));
+  EXPECT_EQ(*ReadKeyFile(path_, geteuid(), ""), *key);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_), {}), 1);
+}
+
+TEST_F(KeyFile, OfAnotherUserModeOrSizeIsRefused) {
+  ASSERT_TRUE(MakeKeyFile(path_));
+  EXPECT_NE(ReadKeyFile(path_, geteuid() + 1, "").error().message.find("belongs to user"),
+            std::string::npos);
+  chmod(path_.c_str(), 0640);
+  EXPECT_NE(ReadKeyFile(path_, geteuid(), "").error().message.find("0600"), std::string::npos);
+  chmod(path_.c_str(), 0600);
+  std::ofstream(path_, std::ios::app) << "x";
+  EXPECT_NE(
+      ReadKeyFile(path_, geteuid(), "bring it back").error().message.find("32 bytes; bring it"),
+      std::string::npos);
+  EXPECT_FALSE(MakeKeyFile(directory_ + "/missing/key"));
 }
 
 }  // namespace

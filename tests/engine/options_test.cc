@@ -115,6 +115,16 @@ TEST(Options, PackagesAndKeyLieBesideTheDatabase) {
   const Options options = Parsed({{"database", "/srv/x.db"}});
   EXPECT_EQ(options.packages, "/srv/packages");
   EXPECT_EQ(options.token_key, "/srv/token.key");
+  EXPECT_EQ(options.secret_key, "/srv/secret.key");
+}
+
+TEST(Options, NobodyLogsInBySecretUnlessItIsSaid) {
+  EXPECT_EQ(Parsed({}).login, LoginMode::kOff);
+  const Options options =
+      Parsed({{"login", "allow"}, {"login_password", "pump meter"}, {"login_password", "valve"}});
+  EXPECT_EQ(options.login, LoginMode::kAllow);
+  EXPECT_EQ(options.login_password, (std::vector<std::string>{"pump", "meter", "valve"}));
+  EXPECT_EQ(Parsed({{"login", "defer"}}).login, LoginMode::kDefer);
 }
 
 TEST(Options, AnAddressInBracketsIsIpv6) {
@@ -132,6 +142,9 @@ TEST(Options, BadValuesAreRefusedByNameValueAndRule) {
       {"identity", {""}},
       {"administrators", {"", "  "}},
       {"bridges", {"", "\t"}},
+      {"login", {"", "on", "only", "Allow", "defer "}},
+      {"login_password", {"", " "}},
+      {"secret_key", {"", "key", "./key"}},
       {"guard", {"", "Enforce", "enforce ", "off"}},
       {"acl_other", {"", "deny"}},
       {"download_base",
@@ -195,7 +208,10 @@ TEST(Options, ListenersShareAServiceWhenOnlyTheirGuardsDiffer) {
                                        {"administrators", "alice"},
                                        {"bridges", "b"},
                                        {"guard", "report"},
+                                       {"login", "defer"},
+                                       {"login_password", "pump"},
                                        {"acl_other", "allow"}})));
+  EXPECT_FALSE(SameService(one, Parsed({{"secret_key", "/srv/x.key"}})));
   EXPECT_FALSE(SameService(one, Parsed({{"database", "/srv/x.db"}})));
   EXPECT_FALSE(SameService(one, Parsed({{"durability", "normal"}})));
 }

@@ -13,16 +13,16 @@ using dialect::ClassifyTopic;
 using enum Verdict;
 
 Client Device() {
-  return {core::DeviceKey{"pump", "p1"}, false, false};
+  return {core::DeviceKey{"pump", "p1"}, false, false, nullptr, nullptr};
 }
 Client Nobody() {
   return {};
 }
 Client Administrator() {
-  return {std::nullopt, true, false};
+  return {std::nullopt, true, false, nullptr, nullptr};
 }
 Client Bridge() {
-  return {std::nullopt, false, true};
+  return {std::nullopt, false, true, nullptr, nullptr};
 }
 
 Verdict Write(const Client& client, std::string_view topic) {
@@ -159,6 +159,39 @@ TEST(CheckSubscribe, FiltersThatBeginOutsideAreLeftToOthers) {
     EXPECT_EQ(Subscribe(Device(), filter), kOther) << filter;
     EXPECT_EQ(Subscribe(Nobody(), filter), kOther) << filter;
   }
+}
+
+TEST(Gateway, SpeaksForItsSubDevicesAndForNobodyElse) {
+  Registry registry;
+  registry.Put("meter", "m1", {"", "pump/p1", false});
+  registry.Put("meter", "m2", {"", "pump/p2", false});
+  registry.Put("meter", "m3", {"", "", false});
+  Client gateway = Device();
+  gateway.registry = &registry;
+  EXPECT_EQ(Write(gateway, "ota/v1/meter/m1/up/version"), kAllow);
+  EXPECT_EQ(Read(gateway, "ota/v1/meter/m1/down/plan"), kAllow);
+  EXPECT_EQ(Subscribe(gateway, "ota/v1/meter/m1/down/#"), kAllow);
+  EXPECT_EQ(Write(gateway, "ota/v1/pump/p1/up/version"), kAllow);
+  EXPECT_EQ(Write(gateway, "ota/v1/meter/m1/down/plan"), kDeny);
+  for (const char* name : {"m2", "m3", "m4"}) {
+    EXPECT_EQ(Write(gateway, std::string("ota/v1/meter/") + name + "/up/version"), kDeny) << name;
+    EXPECT_EQ(Subscribe(gateway, std::string("ota/v1/meter/") + name + "/down/#"), kDeny) << name;
+  }
+  EXPECT_EQ(Subscribe(gateway, "ota/v1/meter/+/down/#"), kDeny);
+  // A sub-device does not speak for its gateway, nor does an unknown client for anybody.
+  Client sub{core::DeviceKey{"meter", "m1"}, false, false, &registry, nullptr};
+  EXPECT_EQ(Write(sub, "ota/v1/pump/p1/up/version"), kDeny);
+  Client nobody;
+  nobody.registry = &registry;
+  EXPECT_EQ(Write(nobody, "ota/v1/meter/m1/up/version"), kDeny);
+}
+
+TEST(Gateway, SpeaksForASubDeviceThatHasLoggedInOverItsConnection) {
+  const std::set<core::DeviceKey> logged_in{{"meter", "m1"}};
+  Client gateway = Device();
+  gateway.logged_in = &logged_in;
+  EXPECT_EQ(Write(gateway, "ota/v1/meter/m1/up/version"), kAllow);
+  EXPECT_EQ(Write(gateway, "ota/v1/meter/m2/up/version"), kDeny);
 }
 
 }  // namespace

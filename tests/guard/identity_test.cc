@@ -117,5 +117,13 @@ TEST(Identify, CredentialsAfterTheMatchAreNotRead) {
   EXPECT_EQ(reads, 1);
 }
 
+TEST(Identity, UserNamesOfTheCloudsAreExpressible) {
+  const auto rule = ParseIdentityRule("username {device}&{product}");
+  ASSERT_TRUE(rule) << rule.error().message;
+  EXPECT_EQ(Match(*rule, "dev001&a1TestPK01"), (core::DeviceKey{"a1TestPK01", "dev001"}));
+  EXPECT_EQ(Match(*rule, "a&b&c"), std::nullopt);  // no name has an '&'
+  EXPECT_EQ(Match(*rule, "pump/p1"), std::nullopt);
+}
+
 }  // namespace
 }  // namespace ota::guard

@@ -47,5 +47,30 @@ TEST(OncePerSecond, NoOtherClientOpensTheSecondEarly) {
   EXPECT_EQ(rate.Allow(kOne, kStart + 1020ms), std::nullopt);
 }
 
+TEST(Buckets, ABurstGoesThroughAndThenOnePerInterval) {
+  Buckets buckets(3, 1s, "seed");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(buckets.Has("a", kStart)) << i;
+    buckets.Take("a", kStart);
+  }
+  EXPECT_FALSE(buckets.Has("a", kStart));
+  EXPECT_TRUE(buckets.Has("b", kStart));
+  EXPECT_FALSE(buckets.Has("a", kStart + 999ms));
+  EXPECT_TRUE(buckets.Has("a", kStart + 1s));
+  buckets.Take("a", kStart + 1s);
+  EXPECT_FALSE(buckets.Has("a", kStart + 1s));
+  EXPECT_TRUE(buckets.Has("a", kStart + 4s));
+}
+
+// Whoever goes on while there is no token waits no longer for it.
+TEST(Buckets, TakingFromAnEmptyOneCostsNothingMore) {
+  Buckets buckets(3, 1s, "seed");
+  for (int i = 0; i < 1000; ++i) {
+    buckets.Take("a", kStart);
+  }
+  EXPECT_FALSE(buckets.Has("a", kStart));
+  EXPECT_TRUE(buckets.Has("a", kStart + 1s));
+}
+
 }  // namespace
 }  // namespace ota::guard

@@ -33,6 +33,34 @@ const std::vector<Case> kCases = {
     {"INSERT OR REPLACE INTO component(product, name, alias) VALUES ('pump', 'main', 'Pump')",
      nullptr},
     {"INSERT INTO device(product, name) VALUES ('none', 'x')", "there is no such product"},
+    // secrets, gateways, dialects
+    {"INSERT INTO product(name, dialect) VALUES ('x', 'alibaba'), ('y', 'enos')", nullptr},
+    {"UPDATE product SET dialect = 'enos' WHERE name = 'pump'", nullptr},
+    {"UPDATE product SET dialect = 'Enos' WHERE name = 'pump'", "product.dialect"},
+    {"INSERT INTO device_secret VALUES ('thermo', 'd1', zeroblob(60))", nullptr},
+    {"INSERT INTO device_secret VALUES ('thermo', 'd9', zeroblob(60))", "there is no such device"},
+    {"INSERT INTO device_secret VALUES ('thermo', 'd1', '0123456789abcdef0123456789abcdef')",
+     "cannot store TEXT value in BLOB column"},
+    {"INSERT INTO device_secret VALUES ('thermo', 'd1', x'30313233343536373839')",
+     "CHECK constraint"},
+    {"INSERT INTO device_secret VALUES ('thermo', 'd1', zeroblob(60)); UPDATE device_secret SET "
+     "device = 'd2'",
+     "names are keys"},
+    {"INSERT INTO device_secret VALUES ('thermo', 'd1', zeroblob(60)); DELETE FROM device WHERE "
+     "name = 'd1'",
+     "it has a secret"},
+    {"INSERT INTO device_secret VALUES ('thermo', 'd1', zeroblob(60)); INSERT OR REPLACE INTO "
+     "device_secret VALUES ('thermo', 'd1', zeroblob(61)); DELETE FROM device_secret; DELETE FROM "
+     "device WHERE name = 'd1'",
+     nullptr},
+    {"INSERT INTO device(product, name, gateway) VALUES ('thermo', 'd2', 'pump/g1')", nullptr},
+    {"INSERT INTO device(product, name, gateway) VALUES ('thermo', 'd2', 'thermo/d2')",
+     "must be PRODUCT/DEVICE, another device"},
+    {"UPDATE device SET gateway = 'thermo/d1' WHERE name = 'd1'", "must be PRODUCT/DEVICE"},
+    {"UPDATE device SET gateway = 'g1'", "must be PRODUCT/DEVICE"},
+    {"UPDATE device SET gateway = '/g1'", "must be PRODUCT/DEVICE"},
+    {"UPDATE device SET gateway = 'a/b/c'", "must be PRODUCT/DEVICE"},
+    {"UPDATE device SET gateway = 'a/b c'", "must be PRODUCT/DEVICE"},
     {"INSERT INTO device_tag VALUES ('thermo', 'none', 'k', 'v')", "no such device"},
     {"INSERT INTO device_tag VALUES ('thermo', 'd1', 'k', 'v')", nullptr},
     {"INSERT INTO device(product, name) VALUES ('thermo', 'd2'); INSERT INTO device_tag VALUES "
@@ -429,6 +457,13 @@ TEST_F(Guards, AWrittenRowIsJournaledWhenAValueDiffersAndOnlyThen) {
       "plan_device|insert|thermo|spring|white d2|\n");
   EXPECT_EQ(changes("INSERT OR REPLACE INTO product(name, remarks) VALUES ('pump', 'x')"),
             "product|insert|pump|pump||\n");
+  EXPECT_EQ(changes("INSERT INTO device_secret VALUES ('thermo', 'd1', zeroblob(60))"),
+            "device_secret|insert|thermo|d1||\n");
+  EXPECT_EQ(changes("INSERT INTO device_secret VALUES ('thermo', 'd1', zeroblob(60));"
+                    "REPLACE INTO device_secret VALUES ('thermo', 'd1', zeroblob(60));"
+                    "UPDATE device_secret SET sealed = zeroblob(61); DELETE FROM device_secret"),
+            "device_secret|insert|thermo|d1||\ndevice_secret|update|thermo|d1||\n"
+            "device_secret|delete|thermo|d1||\n");
   EXPECT_EQ(changes("DELETE FROM package WHERE name = 'bare'"), "package|delete|thermo|bare||\n");
   EXPECT_EQ(changes("INSERT INTO setting VALUES ('log_days', '7')"),
             "setting|insert||log_days|7|\n");

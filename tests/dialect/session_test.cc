@@ -1,0 +1,113 @@
+// EnOS's gateways: topics, requests and replies of their sub-devices' logins.
+#include "dialect/session.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace ota::dialect {
+namespace {
+
+TEST(Session, TopicsAreThoseOfOneGateway) {
+  const auto login = ParseSession("/ext/session/pkG/dkG/combine/login");
+  ASSERT_TRUE(login);
+  EXPECT_EQ(login->product, "pkG");
+  EXPECT_EQ(login->device, "dkG");
+  EXPECT_EQ(login->act, SessionAct::kLogin);
+  EXPECT_FALSE(login->reply);
+  EXPECT_EQ(ParseSession("/ext/session/pkG/dkG/combine/login/batch")->act, SessionAct::kLoginBatch);
+  EXPECT_TRUE(ParseSession("/ext/session/pkG/dkG/combine/login/batch_reply")->reply);
+  EXPECT_EQ(ParseSession("/ext/session/pkG/dkG/combine/logout_reply")->act, SessionAct::kLogout);
+  for (const char* other :
+       {"", "/ext/session/", "/ext/session/p", "/ext/session/p/d", "/ext/session/p/d/",
+        "/ext/session//d/combine/login", "/ext/session/p//combine/login", "/ext/session/p/d/_reply",
+        "/ext/session/p/d/combine/login/", "/ext/session/p/d/combine/login_reply_reply",
+        "/ext/session/p/d/combine/enable", "/ext/session/+/d/combine/login",
+        "/ext/session/p/d/combine/#", "ext/session/p/d/combine/login",
+        "/ext/session/p/d/x/combine/login"}) {
+    EXPECT_FALSE(ParseSession(other)) << other;
+  }
+}
+
+// As the Python SDK sends it: cleanSession is text.
+TEST(Session, ALoginIsDecoded) {
+  const auto request = DecodeSession(
+      SessionAct::kLogin,
+      R"({"id": "4", "version": "1.0", "method": "combine.login", "params": {"productKey": "pk", )"
+      R"("deviceKey": "dk", "clientId": "dk", "timestamp": "1564988853275", "signMethod": "sha256", )"
+      R"("sign": "ab12", "secureMode": "2", "cleanSession": "False"}})");
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->id, "4");
+  EXPECT_EQ(request->client_id, "dk");
+  EXPECT_EQ(request->timestamp, "1564988853275");
+  EXPECT_EQ(request->sign_method, "sha256");
+  ASSERT_EQ(request->devices.size(), 1u);
+  EXPECT_EQ(request->devices[0].key, (core::DeviceKey{"pk", "dk"}));
+  EXPECT_EQ(request->devices[0].sign, "ab12");
+}
+
+TEST(Session, NumbersAreTakenAsTheirDigits) {
+  const auto request = DecodeSession(
+      SessionAct::kLogin,
+      R"({"id":4,"params":{"productKey":"pk","deviceKey":"dk","clientId":"c","timestamp":1564988853275,)"
+      R"("signMethod":"md5","sign":"ab"}})");
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->id, "4");
+  EXPECT_EQ(request->timestamp, "1564988853275");
+}
+
+TEST(Session, WhatIsNoRequestIsRefusedWithItsId) {
+  const auto error = [](SessionAct act, const char* payload) {
+    const auto request = DecodeSession(act, payload);
+    EXPECT_FALSE(request) << payload;
+    return request ? SessionError{} : request.error();
+  };
+  EXPECT_EQ(error(SessionAct::kLogin, R"({"id":"9"})").id, "9");
+  EXPECT_EQ(error(SessionAct::kLogin, R"({"id":"9","params":[]})").message,
+            "params: must be an object");
+  error(SessionAct::kLogin, "");
+  error(SessionAct::kLogin, "[]");
+  error(SessionAct::kLogin, R"({"params":{"productKey":"p","deviceKey":"d","sign":"x"}})");
+  error(
+      SessionAct::kLogin,
+      R"({"params":{"productKey":"p/q","deviceKey":"d","sign":"x","timestamp":"1","signMethod":"md5"}})");
+  error(
+      SessionAct::kLogin,
+      R"({"params":{"productKey":"p","deviceKey":"d","sign":{},"timestamp":"1","signMethod":"md5"}})");
+  error(
+      SessionAct::kLoginBatch,
+      R"({"params":{"productKey":"p","deviceKey":"d","sign":"x","timestamp":"1","signMethod":"md5"}})");
+  error(SessionAct::kLoginBatch,
+        R"({"params":{"subDevices":[],"timestamp":"1","signMethod":"md5"}})");
+  error(SessionAct::kLogout, R"({"params":{"productKey":"p"}})");
+  EXPECT_TRUE(
+      DecodeSession(SessionAct::kLogout, R"({"params":{"productKey":"p","deviceKey":"d"}})"));
+}
+
+TEST(Session, RepliesAreThoseOfTheCloud) {
+  const SessionTopic login = *ParseSession("/ext/session/pkG/dkG/combine/login");
+  const SubResult good{{"pk", "dk"}, SessionCode::kOk};
+  const SubResult bad{{"pk", "dx"}, SessionCode::kWrongSign};
+  const Encoded one = EncodeSession(login, "4", {{good}});
+  EXPECT_EQ(one.topic, "/ext/session/pkG/dkG/combine/login_reply");
+  EXPECT_EQ(one.payload,
+            R"({"id":"4","code":200,"data":{"productKey":"pk","deviceKey":"dk"},"message":""})");
+  EXPECT_EQ(EncodeSession(login, "4", {{bad}}).payload,
+            R"({"id":"4","code":742,"data":{"productKey":"pk","deviceKey":"dx"},)"
+            R"("message":"Sign check failed"})");
+  EXPECT_EQ(EncodeSession(login, "4", {}, SessionCode::kMalformed, "why").payload,
+            R"({"id":"4","code":1220,"data":{},"message":"why"})");
+  const SessionTopic batch = *ParseSession("/ext/session/pkG/dkG/combine/login/batch");
+  const SubResult both[] = {good, bad};
+  EXPECT_EQ(
+      EncodeSession(batch, "5", both).payload,
+      R"({"id":"5","code":723,"data":{"loginedSubDevices":[{"productKey":"pk","deviceKey":"dk"}],)"
+      R"("failedSubDevices":[{"productKey":"pk","deviceKey":"dx"}]},)"
+      R"("message":"pk&dx has error: Sign check failed;"})");
+  EXPECT_EQ(EncodeSession(batch, "5", {}, SessionCode::kMalformed).payload,
+            R"({"id":"5","code":1220,"data":{"loginedSubDevices":[],"failedSubDevices":[]},)"
+            R"("message":"payload format error"})");
+}
+
+}  // namespace
+}  // namespace ota::dialect
