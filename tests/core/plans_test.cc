@@ -790,6 +790,30 @@ TEST(Streak, ADeviceThatFailsATargetAgainAndAgainIsPutAside) {
   EXPECT_EQ(site.State(), TaskState::kOffered);
 }
 
+TEST(Streak, AProvedComponentThatIsLostAgainCounts) {
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0"), FullComponent("mcu", "5")})});
+  site.plans[0]->retry = {1, seconds(600)};
+  site.Report({{"main", "1.0"}, {"mcu", "4"}}, "b1");
+  site.Accept(site.Of("spring").name);
+  site.Report({{"main", "2.0"}, {"mcu", "4"}}, "b2");
+  site.Tell(site.Of("spring").name, "mcu", PS::kFailed, {}, -2);
+  EXPECT_EQ(site.State(), TaskState::kRetrying);
+  Site lost = site;
+  lost.plans[0] = std::make_shared<Plan>(*site.plans[0]);
+  lost.plans[0]->retry.max = 2;
+  lost.Of("spring").plan = lost.plans[0];
+  for (Site* one : {&site, &lost}) {
+    one->Report({{"main", "1.0"}, {"mcu", "5"}}, "b3");
+    EXPECT_EQ(one->Of("spring").reason, Reason::kRolledBack);
+  }
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  EXPECT_EQ(site.streaks, (std::vector<Streak>{{"main", "2.0", 1, false, {}}}));
+  EXPECT_EQ(lost.State(), TaskState::kRetrying);
+  EXPECT_EQ(*lost.Of("spring").deadline - lost.now.steady, seconds(600)) << "a new interval";
+  lost.RunOut();
+  EXPECT_EQ(lost.Got<Download>()->component, "main");
+}
+
 TEST(Streak, OtherTargetsAreNotBlocked) {
   Site site = Offered();
   site.plans[0]->loop.max = 1;
