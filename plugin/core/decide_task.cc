@@ -223,7 +223,7 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
   const bool waits = progress.state == ProgressState::kWaiting;
   current.returned.reset();  // it goes on
   current.full = current.full || progress.percent == 100;
-  if (!waits && !task.progressed) {
+  if (!task.progressed) {
     task.progressed = draft.now.steady;
   }
   const std::optional<seconds> asked = waits ? progress.retry_after : progress.eta;

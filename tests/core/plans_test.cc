@@ -101,6 +101,7 @@ TEST(Brake, NoDeadlineRunsOutMeanwhile) {
       for (int hour = 0; hour < 50; ++hour) {
         site.RunOut();
         EXPECT_EQ(site.State(), state);
+        EXPECT_GT(*site.Of("spring").deadline, site.now.steady);
       }
       brake.off(site);
       site.RunOut();
@@ -452,6 +453,9 @@ TEST(Strict, TheVersionAloneIsNotEnough) {  // 004-68 C9
   site.plans[0]->strict_progress = true;
   site.plans[0]->retry = {5, seconds(0)};
   Site full = site;
+  Progress most = Hundred(site, PS::kDownloading);
+  most.percent = 99;
+  site.Send(most);
   Return(site, "2.0", "b2");
   EXPECT_EQ(site.State(), TaskState::kFailed) << "there is nothing to try again";
   EXPECT_EQ(site.Of("spring").reason, Reason::kNoFullProgress);
@@ -559,6 +563,22 @@ TEST(Grace, TheOldVersionSoonAfterAReconnectIsNoRollBackYet) {  // C10
   goes_on.Pass(seconds(3599));
   goes_on.Deadline();
   EXPECT_EQ(goes_on.State(), TaskState::kInstalling);
+}
+
+TEST(Grace, WhoAsksForBlocksGoesOnAndANewAttemptHasItsFullTime) {  // C10
+  Site site = WithoutBootIds(seconds(120));
+  const std::string name = site.Of("spring").name;
+  site.plans[0]->retry = {1, seconds(0)};
+  site.Tell(name, "main", PS::kInstalling);
+  Return(site, "1.0");
+  Site asks = site;
+  site.RunOut();
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(3600));
+  asks.Send(BlockRequest{name, "main", 0, "r", 0, 4096, 8});
+  asks.Pass(seconds(121));
+  asks.Deadline();
+  EXPECT_EQ(asks.State(), TaskState::kInstalling);
 }
 
 TEST(Grace, AnotherBootIdIsARollBackAtOnceAndAnEqualOneNone) {  // C10 [N-14]
@@ -735,6 +755,16 @@ TEST(Timeout, BlocksAreProgressAndWaitingRests) {  // 004-55 [N-24]
   site.Deadline();
   EXPECT_EQ(site.State(), TaskState::kAccepted);
   site.Tell(name, "main", PS::kDownloading);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(600));
+}
+
+TEST(Timeout, BlocksAreTheFirstProgressInEveryState) {  // 004-55
+  Site site = Accepted();
+  site.plans[0]->timeout = seconds(600);
+  site.Report({{"main", "2.0"}}, "b1");  // written, not rebooted
+  EXPECT_EQ(site.State(), TaskState::kRebooting);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(604800));
+  site.Send(BlockRequest{site.Of("spring").name, "main", 0, "r", 0, 4096, 8});
   EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(600));
 }
 
