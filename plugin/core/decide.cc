@@ -85,11 +85,7 @@ void Expire(Draft& draft) {
   }
   if (task.progressed && task.plan->timeout && task.state != TaskState::kWaiting &&
       *task.progressed + *task.plan->timeout <= draft.now.steady) {
-    if (task.state == TaskState::kRetrying) {
-      draft.End(TaskEvent::kFail, Reason::kTimeout);
-    } else {
-      draft.FailAttempt(Reason::kTimeout, 0, "");
-    }
+    draft.FailAttempt(Reason::kTimeout, 0, "");
     return;
   }
   const TaskComponent* current = draft.Current();

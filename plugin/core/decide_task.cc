@@ -143,8 +143,9 @@ std::optional<Answer> Unless(Draft& draft, std::string_view task) {
   const auto is_named = [&](const Task& one) { return one.name == task; };
   const Snapshot& s = draft.s;
   if (!s.open && std::any_of(s.queued.begin(), s.queued.end(), is_named)) {
-    draft.s.asked = true;
+    draft.s.asked = true;  // it wants this one
     draft.Next();
+    draft.s.asked = false;
   }
   if (s.open && is_named(*s.open)) {
     ClearDebts(draft);
@@ -222,7 +223,7 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
   const bool waits = progress.state == ProgressState::kWaiting;
   current.returned.reset();  // it goes on
   current.full = current.full || progress.percent == 100;
-  if (!waits && !task.progressed) {
+  if (!task.progressed) {
     task.progressed = draft.now.steady;
   }
   const std::optional<seconds> asked = waits ? progress.retry_after : progress.eta;
@@ -309,6 +310,7 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   draft.blocks = std::move(grant);
   if (!task.progressed) {
     task.progressed = draft.now.steady;
+    draft.Touch();
   }
   if (task.state == TaskState::kAccepted || task.state == TaskState::kWaiting) {
     draft.Apply(task, TaskEvent::kFetch);

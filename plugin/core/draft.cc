@@ -138,7 +138,7 @@ bool Draft::Apply(Task& task, TaskEvent event, Reason reason, std::string detail
   // A sign of life never shortens what an earlier one asked for.
   const bool extends = stays && event != TaskEvent::kDownload && RunsOnSilence(*to);
   SetDeadline(task, extends ? std::max(task.deadline, deadline) : deadline);
-  if (!stays || event == TaskEvent::kDownload) {
+  if (!stays || event == TaskEvent::kDownload || event == TaskEvent::kRetry) {
     Log(task, Name(event), task.detail);
     log.back().old_state = Name(from);
     log.back().new_state = Name(*to);
@@ -412,7 +412,7 @@ void Draft::Proceed() {
     return;
   }
   if (next->state == ComponentState::kProved) {
-    next->state = ComponentState::kPending;
+    next->state = ComponentState::kCurrent;
     FailAttempt(Reason::kRolledBack, 0, next->name + " " + installed->version);
     return;
   }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <utility>
 
 namespace ota::core {
@@ -27,13 +26,14 @@ std::string Joined(const std::vector<std::string>& texts) {
 std::string Utc(Instant at) {
   const auto day = std::chrono::floor<std::chrono::days>(at);
   const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss time(std::chrono::floor<seconds>(at - day));
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02dZ",
-                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                static_cast<unsigned>(date.day()), static_cast<int>(time.hours().count()),
-                static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()));
-  return text.data();
+  const std::chrono::hh_mm_ss of_day(std::chrono::floor<seconds>(at - day));
+  const auto two = [](auto number, char after) {
+    std::string digits = std::to_string(number);
+    return (digits.size() < 2 ? "0" + digits : digits) + after;
+  };
+  return two(static_cast<int>(date.year()), '-') + two(static_cast<unsigned>(date.month()), '-') +
+         two(static_cast<unsigned>(date.day()), 'T') + two(of_day.hours().count(), ':') +
+         two(of_day.minutes().count(), ':') + two(of_day.seconds().count(), 'Z');
 }
 
 // A time of the wall clock on the scale of deadlines.

@@ -6,44 +6,43 @@
 #include "core/step.h"
 
 namespace ota::core {
+namespace {
 
-std::int64_t Picked(std::int64_t members, int percent) {
-  if (members <= 0) {
-    return 0;
+// FNV-1a of 64 bits. With the finalizer of splitmix64 after it, since names that differ in their
+// last digit must not stay neighbours. Stored orders depend on both: never change them.
+std::uint64_t Feed(std::uint64_t hash, std::string_view text) {
+  for (const char letter : text) {
+    hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3ULL;
   }
-  // Without overflow for any number of members.
-  const std::int64_t floor = members / 100 * percent + members % 100 * percent / 100;
-  return std::clamp<std::int64_t>(floor, 1, members);
+  return hash;
 }
 
-// FNV-1a, 64 bits, over the plan, a zero byte and the device; then the finalizer of MurmurHash3,
-// since FNV-1a hardly carries the last characters of a name into the high bits.
+}  // namespace
+
+std::int64_t Picked(std::int64_t members, int percent) {
+  return members <= 0 ? 0 : std::max<std::int64_t>(1, members * percent / 100);
+}
+
 std::int64_t StableHash(std::string_view plan, std::string_view device) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  const auto add = [&](unsigned char byte) { hash = (hash ^ byte) * 0x100000001b3ULL; };
-  for (const char letter : plan) {
-    add(static_cast<unsigned char>(letter));
-  }
-  add(0);
-  for (const char letter : device) {
-    add(static_cast<unsigned char>(letter));
-  }
-  hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccdULL;
-  hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53ULL;
-  hash ^= hash >> 33;
+  std::uint64_t hash = Feed(0xcbf29ce484222325ULL, plan);
+  hash = Feed(hash, std::string_view("\0", 1));
+  hash = Feed(hash, device);
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebULL;
+  hash ^= hash >> 31;
   return static_cast<std::int64_t>(hash >> 1);
 }
 
 std::optional<std::string> Halts(const Plan& plan, std::int64_t failed, std::int64_t ended) {
   const Halt& halt = plan.halt;
   if (halt.failures > 0 && failed >= halt.failures) {
-    return std::to_string(failed) + " tasks have failed; the limit is " +
+    return std::to_string(failed) + " tasks failed: the plan halts at " +
            std::to_string(halt.failures);
   }
-  if (halt.percent > 0 && failed > 0 && ended >= halt.sample &&
+  if (halt.percent > 0 && ended > 0 && ended >= halt.sample &&
       failed * 100 >= ended * halt.percent) {
     return std::to_string(failed) + " of " + std::to_string(ended) +
-           " tasks have failed; the limit is " + std::to_string(halt.percent) + " %";
+           " tasks failed: the plan halts at " + std::to_string(halt.percent) + " %";
   }
   return std::nullopt;
 }

@@ -116,7 +116,7 @@ std::optional<TaskState> Step(TaskState state, TaskEvent event) {
     case E::kReboot:
       return When(in_flight || state == S::kRetrying, S::kRebooting);
     case E::kRetry:
-      return When(in_flight, S::kRetrying);
+      return When(in_flight || state == S::kRetrying, S::kRetrying);
     case E::kFail:
       return When(state == S::kQueued || in_flight || state == S::kRetrying, S::kFailed);
     case E::kSucceed:

@@ -2,8 +2,10 @@
 #include "core/eligibility.h"
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -320,6 +322,24 @@ TEST(Eligibility, ThePaceIsAskedLast) {
   for (std::size_t i = 0; i < count; ++i) {
     EXPECT_EQ(IsPace(Rules()[i].reason), i + 3 >= count) << Rules()[i].name;
   }
+}
+
+TEST(Eligibility, TheTableInTheReadmeIsTheCode) {
+  std::string table = "| rule | reason | |\n|---|---|---|\n";
+  for (const Rule& rule : Rules()) {
+    table.append("| ").append(rule.name).append(" | `").append(Name(rule.reason));
+    table.append(rule.withdraws ? "` | takes back |\n" : "` | |\n");
+  }
+  std::ifstream file(std::string(OTA_SOURCE_DIR) + "/plugin/core/README.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string readme = text.str();
+  const std::string begin = "<!-- rules: begin -->\n";
+  const std::size_t from = readme.find(begin);
+  const std::size_t to = readme.find("<!-- rules: end -->");
+  ASSERT_NE(from, std::string::npos);
+  ASSERT_NE(to, std::string::npos);
+  EXPECT_EQ(readme.substr(from + begin.size(), to - from - begin.size()), table);
 }
 
 TEST(Eligibility, APlanThatComesLaterDoesNotStandInTheWay) {

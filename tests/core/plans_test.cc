@@ -101,6 +101,7 @@ TEST(Brake, NoDeadlineRunsOutMeanwhile) {
       for (int hour = 0; hour < 50; ++hour) {
         site.RunOut();
         EXPECT_EQ(site.State(), state);
+        EXPECT_GT(*site.Of("spring").deadline, site.now.steady);
       }
       brake.off(site);
       site.RunOut();
@@ -452,6 +453,9 @@ TEST(Strict, TheVersionAloneIsNotEnough) {  // 004-68 C9
   site.plans[0]->strict_progress = true;
   site.plans[0]->retry = {5, seconds(0)};
   Site full = site;
+  Progress most = Hundred(site, PS::kDownloading);
+  most.percent = 99;
+  site.Send(most);
   Return(site, "2.0", "b2");
   EXPECT_EQ(site.State(), TaskState::kFailed) << "there is nothing to try again";
   EXPECT_EQ(site.Of("spring").reason, Reason::kNoFullProgress);
@@ -559,6 +563,22 @@ TEST(Grace, TheOldVersionSoonAfterAReconnectIsNoRollBackYet) {  // C10
   goes_on.Pass(seconds(3599));
   goes_on.Deadline();
   EXPECT_EQ(goes_on.State(), TaskState::kInstalling);
+}
+
+TEST(Grace, WhoAsksForBlocksGoesOnAndANewAttemptHasItsFullTime) {  // C10
+  Site site = WithoutBootIds(seconds(120));
+  const std::string name = site.Of("spring").name;
+  site.plans[0]->retry = {1, seconds(0)};
+  site.Tell(name, "main", PS::kInstalling);
+  Return(site, "1.0");
+  Site asks = site;
+  site.RunOut();
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(3600));
+  asks.Send(BlockRequest{name, "main", 0, "r", 0, 4096, 8});
+  asks.Pass(seconds(121));
+  asks.Deadline();
+  EXPECT_EQ(asks.State(), TaskState::kInstalling);
 }
 
 TEST(Grace, AnotherBootIdIsARollBackAtOnceAndAnEqualOneNone) {  // C10 [N-14]
@@ -738,6 +758,16 @@ TEST(Timeout, BlocksAreProgressAndWaitingRests) {  // 004-55 [N-24]
   EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(600));
 }
 
+TEST(Timeout, BlocksAreTheFirstProgressInEveryState) {  // 004-55
+  Site site = Accepted();
+  site.plans[0]->timeout = seconds(600);
+  site.Report({{"main", "2.0"}}, "b1");  // written, not rebooted
+  EXPECT_EQ(site.State(), TaskState::kRebooting);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(604800));
+  site.Send(BlockRequest{site.Of("spring").name, "main", 0, "r", 0, 4096, 8});
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(600));
+}
+
 TEST(Timeout, OneThatIsTriedAgainIsOfTheAttempt) {  // C13
   Site site = Accepted();
   const std::string name = site.Of("spring").name;
@@ -788,6 +818,30 @@ TEST(Streak, ADeviceThatFailsATargetAgainAndAgainIsPutAside) {
   site.streaks.clear();  // a person releases it
   site.Next();
   EXPECT_EQ(site.State(), TaskState::kOffered);
+}
+
+TEST(Streak, AProvedComponentThatIsLostAgainCounts) {
+  Site site({ActivePlan("spring", {FullComponent("main", "2.0"), FullComponent("mcu", "5")})});
+  site.plans[0]->retry = {1, seconds(600)};
+  site.Report({{"main", "1.0"}, {"mcu", "4"}}, "b1");
+  site.Accept(site.Of("spring").name);
+  site.Report({{"main", "2.0"}, {"mcu", "4"}}, "b2");
+  site.Tell(site.Of("spring").name, "mcu", PS::kFailed, {}, -2);
+  EXPECT_EQ(site.State(), TaskState::kRetrying);
+  Site lost = site;
+  lost.plans[0] = std::make_shared<Plan>(*site.plans[0]);
+  lost.plans[0]->retry.max = 2;
+  lost.Of("spring").plan = lost.plans[0];
+  for (Site* one : {&site, &lost}) {
+    one->Report({{"main", "1.0"}, {"mcu", "5"}}, "b3");
+    EXPECT_EQ(one->Of("spring").reason, Reason::kRolledBack);
+  }
+  EXPECT_EQ(site.State(), TaskState::kFailed);
+  EXPECT_EQ(site.streaks, (std::vector<Streak>{{"main", "2.0", 1, false, {}}}));
+  EXPECT_EQ(lost.State(), TaskState::kRetrying);
+  EXPECT_EQ(*lost.Of("spring").deadline - lost.now.steady, seconds(600)) << "a new interval";
+  lost.RunOut();
+  EXPECT_EQ(lost.Got<Download>()->component, "main");
 }
 
 TEST(Streak, OtherTargetsAreNotBlocked) {

@@ -34,6 +34,17 @@ std::shared_ptr<Plan> RandomPlan(Dice& dice, int index) {
   plan->priority = dice(3);
   plan->retry = {dice(4), seconds(dice(2) * 600)};
   plan->scope = dice(4) == 0 ? Scope::kSelected : Scope::kAll;
+  plan->trigger = dice(4) == 0 ? Trigger::kRequest : Trigger::kPush;
+  plan->mode = dice(4) == 0 ? Mode::kManual : Mode::kSilent;
+  plan->overrides = dice(4) == 0;
+  plan->fails_when_busy = dice(2) == 0;
+  plan->strict_progress = dice(4) == 0;
+  plan->grace = seconds(dice(2) * 120);
+  plan->rate = dice(4) == 0 ? std::optional<int>(10) : std::nullopt;
+  plan->loop = {dice(4), seconds(dice(2) * 50000)};
+  if (dice(3) == 0) {
+    plan->timeout = seconds(60 + dice(2) * 100000);
+  }
   return plan;
 }
 
@@ -53,7 +64,7 @@ UplinkBody RandomUplink(Dice& dice, Site& site) {
     case 0:
     case 1: {
       VersionReport report = Site::Versions({{"main", main[static_cast<std::size_t>(dice(5))]}},
-                                            "b" + std::to_string(dice(5)));
+                                            dice(4) == 0 ? "" : "b" + std::to_string(dice(5)));
       if (dice(4) != 0) {
         report.components["mcu"] = dice(2) == 0 ? "4" : "5";
       }
@@ -91,17 +102,61 @@ UplinkBody RandomUplink(Dice& dice, Site& site) {
   }
 }
 
-// The same uplink once more has no effect but its reply and the messages that it asks for again.
+// The same uplink once more has no effect but its reply and the messages that it asks for again. A
+// report that has brought a cancel, and does not name the task, ends that debt.
 void Repeat(Site& site, const UplinkBody& body) {
+  const std::map<std::string, Task> before = site.tasks;
   const Decision& second = site.Send(body);
   const Progress* progress = std::get_if<Progress>(&body);
-  EXPECT_TRUE(second.tasks.empty())
+  EXPECT_TRUE(std::all_of(second.tasks.begin(), second.tasks.end(),
+                          [&](Task task) {
+                            const auto old = before.find(task.name);
+                            task.owes_cancel = true;
+                            return old != before.end() && task == old->second;
+                          }))
       << "uplink " << body.index() << ", "
       << (second.log.empty() ? "no log"
                              : second.log[0].event + " " + second.log[0].old_state + " -> " +
                                    second.log[0].new_state + " " + second.log[0].detail);
   EXPECT_TRUE(second.log.empty() || (progress != nullptr && progress->attempt));  // [N-33]
   EXPECT_FALSE(second.device_changed || second.installed_changed);
+}
+
+// What people do.
+void RandomAct(Dice& dice, Site& site) {
+  const std::string task = site.tasks.begin()->first;
+  switch (dice(8)) {
+    case 0:
+      site.CancelTask(task);
+      return;
+    case 1:
+      site.Consent(task);
+      return;
+    case 2:
+      site.stopped = dice(2) == 0 ? std::optional<std::string>("recall") : std::nullopt;
+      site.Next();
+      return;
+    case 3:
+      site.hold = Hold{site.now.wall + seconds(dice(2) * 50000), "audit"};
+      site.Next();
+      return;
+    case 4:
+      if (const Task& one = site.tasks.begin()->second;
+          IsEnded(one.state) && one.state != TaskState::kSucceeded) {
+        site.Again(one.plan->name);
+      }
+      return;
+    case 5:
+      if (site.plans.size() < 5) {
+        site.Join(RandomPlan(dice, static_cast<int>(site.plans.size())));
+      }
+      return;
+    case 6:
+      site.streaks.clear();
+      return;
+    default:
+      return;
+  }
 }
 
 void Event(Dice& dice, Site& site) {
@@ -119,10 +174,12 @@ void Event(Dice& dice, Site& site) {
     Plan& plan = *site.plans[static_cast<std::size_t>(dice(3))];
     plan.wanted = dice(2) == 0 ? Wanted::kActive : Wanted::kPaused;
     plan.held = dice(4) == 0;
+    plan.halted = dice(4) == 0;
+    site.pace[plan.name].next_offer = site.now.steady + seconds(dice(2) * 60);
     site.white[plan.name] = dice(2) == 0;
     site.Next();
-  } else if (kind == 17 && dice(4) == 0 && !site.tasks.empty()) {
-    site.CancelTask(site.tasks.begin()->first);
+  } else if (kind == 17 && !site.tasks.empty()) {
+    RandomAct(dice, site);
   } else if (kind == 18) {  // a restart of the plugin
     site.Disconnect();
     site.now.trusted = dice(4) != 0;
@@ -138,6 +195,7 @@ TEST(Random, WhatMustAlwaysHoldHolds) {  // [N-7] [N-13] [N-16]
     Dice dice{std::mt19937(seed)};
     Site site({RandomPlan(dice, 0), RandomPlan(dice, 1), RandomPlan(dice, 2)});
     site.product.auto_confirm = dice(4) == 0;
+    site.product.confirms = dice(4) != 0;
     for (int step = 0; step < 150 && !::testing::Test::HasFailure(); ++step) {
       SCOPED_TRACE(step);
       Event(dice, site);
@@ -217,6 +275,9 @@ TEST(Random, AWellBehavedDeviceFinishesFromAnywhere) {  // [N-12] [N-14] [N-27]
     Dice dice{std::mt19937(seed)};
     auto plan = RandomPlan(dice, 1);
     plan->scope = Scope::kAll;
+    plan->trigger = Trigger::kPush;
+    plan->strict_progress = false;
+    plan->timeout.reset();
     plan->retry = {100, seconds(dice(2) * 60)};
     plan->components[0].sources.clear();
     Site site({plan});

@@ -29,6 +29,7 @@ TEST(Step, EveryPairOfStateAndEventIsDecidedAsExpected) {
       {{S::kRetrying, E::kFail}, S::kFailed},        {{S::kRetrying, E::kSucceed}, S::kSucceeded},
       {{S::kRetrying, E::kCancel}, S::kCanceled},    {{S::kFailed, E::kSucceed}, S::kSucceeded},
       {{S::kRefused, E::kSucceed}, S::kSucceeded},   {{S::kRetrying, E::kReboot}, S::kRebooting},
+      {{S::kRetrying, E::kRetry}, S::kRetrying},
   };
   for (const S state : {S::kOffered, S::kPostponed}) {
     expected[{state, E::kWithdraw}] = S::kQueued;
