@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import shlex
 import sqlite3
 import struct
 import subprocess
@@ -174,6 +175,34 @@ def test_help_has_an_example_and_the_exit_codes(site):
                   ["plan", "retry"], ["device", "explain"], ["device", "release"],
                   ["device", "retire"], ["hold"], ["unhold"], ["stop"], ["go"]):
         assert "Example: otactl" in site.run(*words, "--help")
+
+
+def commands(site, *words):
+    """Every command, by the help of its parents."""
+    text = site.run(*words, "--help")
+    names = []
+    if "Subcommands:" in text:
+        names = [line.split()[0] for line in text.split("Subcommands:")[1].splitlines()
+                 if line.startswith("  ") and not line.startswith("   ")]
+    found = [] if names else [words]
+    for name in names:
+        found += commands(site, *words, name)
+    return found
+
+
+def test_the_example_of_every_command_is_a_command_line(site):
+    fleet(site)
+    all_of_them = commands(site)
+    assert ("device", "explain") in all_of_them and ("go",) in all_of_them and len(all_of_them) > 25
+    for words in all_of_them:
+        example = site.run(*words, "--help").split("Example: otactl ")[1].splitlines()[0]
+        assert example.split()[:len(words)] == list(words)
+        line = shlex.split(example)
+        if "--follow" in line:
+            line.remove("--follow")
+        done = subprocess.run([OTACTL, "--database", site.path, *line], capture_output=True, text=True,
+                              timeout=60, cwd=site.directory, stdin=subprocess.DEVNULL)
+        assert done.returncode != 2, (example, done.stderr)
 
 
 def test_environment_names_the_database(site):
