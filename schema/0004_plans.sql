@@ -364,9 +364,11 @@ CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profil
 END;
 CREATE TRIGGER product_parts_delete AFTER DELETE ON product BEGIN
   SELECT RAISE(ABORT, 'product: telemetry belongs to it; delete it first (telemetry)')
-    WHERE EXISTS (SELECT 1 FROM telemetry WHERE product = OLD.name);
+    WHERE EXISTS (SELECT 1 FROM telemetry WHERE product = OLD.name) AND NOT EXISTS (SELECT 1 FROM plan WHERE product =
+        OLD.name);
   SELECT RAISE(ABORT, 'product: it or devices of it are held; delete that first (hold)')
-    WHERE EXISTS (SELECT 1 FROM hold WHERE product = OLD.name);
+    WHERE EXISTS (SELECT 1 FROM hold WHERE product = OLD.name) AND NOT EXISTS (SELECT 1 FROM plan WHERE product =
+        OLD.name);
 END;
 CREATE TRIGGER device_hold_delete AFTER DELETE ON device BEGIN
   SELECT RAISE(ABORT, 'device: it is held; delete that first (hold)')
@@ -704,9 +706,9 @@ CREATE TRIGGER plan_activate_rules AFTER UPDATE OF wanted ON plan WHEN NEW.wante
 END;
 CREATE TRIGGER plan_parts_delete AFTER DELETE ON plan BEGIN
   SELECT RAISE(ABORT, 'plan: rows hang on it; delete them first (plan_retry)')
-    WHERE EXISTS (SELECT 1 FROM plan_retry WHERE plan = OLD.name);
+    WHERE OLD.wanted = 'draft' AND EXISTS (SELECT 1 FROM plan_retry WHERE plan = OLD.name);
   SELECT RAISE(ABORT, 'plan: rows hang on it; delete them first (plan_match)')
-    WHERE EXISTS (SELECT 1 FROM plan_match WHERE plan = OLD.name);
+    WHERE OLD.wanted = 'draft' AND EXISTS (SELECT 1 FROM plan_match WHERE plan = OLD.name);
 END;
 -- ---------------------------------------------------------------- plan_source, plan_tag, plan_retry, plan_match
 CREATE TRIGGER plan_source_target AFTER INSERT ON plan_source BEGIN
