@@ -209,6 +209,7 @@ WHERE EXISTS (SELECT 1 FROM task t JOIN task_component c ON c.task_id = t.id
               WHERE t.plan = p.name AND t.state = 'succeeded' AND c.name = u.component AND c.package = u.kind AND c.state = 'proved')
   AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.state <> 'succeeded')
   AND NOT EXISTS (SELECT 1 FROM plan_device w WHERE w.plan = p.name AND w.list = 'white'
+        AND NOT EXISTS (SELECT 1 FROM plan_state z WHERE z.plan = p.name AND z.scanned = 1 AND p.scope_kind = 'static')
         AND NOT EXISTS (SELECT 1 FROM plan_device b WHERE b.plan = p.name AND b.list = 'black' AND b.device = w.device)
         AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.device_id =
                           (SELECT s.id FROM device_state s WHERE s.product = p.product AND s.name = w.device)));
@@ -363,9 +364,11 @@ CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profil
 END;
 CREATE TRIGGER product_parts_delete AFTER DELETE ON product BEGIN
   SELECT RAISE(ABORT, 'product: telemetry belongs to it; delete it first (telemetry)')
-    WHERE EXISTS (SELECT 1 FROM telemetry WHERE product = OLD.name);
+    WHERE EXISTS (SELECT 1 FROM telemetry WHERE product = OLD.name) AND NOT EXISTS (SELECT 1 FROM plan WHERE product =
+        OLD.name);
   SELECT RAISE(ABORT, 'product: it or devices of it are held; delete that first (hold)')
-    WHERE EXISTS (SELECT 1 FROM hold WHERE product = OLD.name);
+    WHERE EXISTS (SELECT 1 FROM hold WHERE product = OLD.name) AND NOT EXISTS (SELECT 1 FROM plan WHERE product =
+        OLD.name);
 END;
 CREATE TRIGGER device_hold_delete AFTER DELETE ON device BEGIN
   SELECT RAISE(ABORT, 'device: it is held; delete that first (hold)')
@@ -703,9 +706,9 @@ CREATE TRIGGER plan_activate_rules AFTER UPDATE OF wanted ON plan WHEN NEW.wante
 END;
 CREATE TRIGGER plan_parts_delete AFTER DELETE ON plan BEGIN
   SELECT RAISE(ABORT, 'plan: rows hang on it; delete them first (plan_retry)')
-    WHERE EXISTS (SELECT 1 FROM plan_retry WHERE plan = OLD.name);
+    WHERE OLD.wanted = 'draft' AND EXISTS (SELECT 1 FROM plan_retry WHERE plan = OLD.name);
   SELECT RAISE(ABORT, 'plan: rows hang on it; delete them first (plan_match)')
-    WHERE EXISTS (SELECT 1 FROM plan_match WHERE plan = OLD.name);
+    WHERE OLD.wanted = 'draft' AND EXISTS (SELECT 1 FROM plan_match WHERE plan = OLD.name);
 END;
 -- ---------------------------------------------------------------- plan_source, plan_tag, plan_retry, plan_match
 CREATE TRIGGER plan_source_target AFTER INSERT ON plan_source BEGIN
@@ -1122,7 +1125,7 @@ SELECT t.name AS task, t.plan, d.product, d.name AS device,
 FROM task t JOIN device_state d ON d.id = t.device_id;
 
 -- Every device of a plan: those with a task, and, while the plan may still reach them, the whitelisted ones that have
--- none because they have never reported what the plan needs.
+-- none because they have never reported what the plan needs. A static plan reaches nobody else once its devices are known.
 DROP VIEW plan_devices;
 CREATE VIEW plan_devices AS
 SELECT t.plan, d.product, d.name AS device,
@@ -1152,7 +1155,8 @@ SELECT p.name, p.product, w.device, 'To Be Pushed', 'queued',
        'To Be Pushed (Not Reported)', NULL, NULL, NULL, NULL, 0, 0
 FROM plan p JOIN plan_device w ON w.plan = p.name AND w.list = 'white'
 WHERE p.wanted <> 'canceled'
-  AND NOT EXISTS (SELECT 1 FROM plan_state z WHERE z.plan = p.name AND z.state IN ('ended', 'canceled'))
+  AND NOT EXISTS (SELECT 1 FROM plan_state z WHERE z.plan = p.name
+                    AND (z.state IN ('ended', 'canceled') OR (z.scanned = 1 AND p.scope_kind = 'static')))
   AND NOT EXISTS (SELECT 1 FROM plan_device b WHERE b.plan = p.name AND b.list = 'black' AND b.device = w.device)
   AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.device_id =
                     (SELECT s.id FROM device_state s WHERE s.product = p.product AND s.name = w.device));
@@ -1173,7 +1177,7 @@ FROM (SELECT p.name AS plan, p.product, p.wanted,
        iif(s.state = 'active' AND s.halted <> '', s.halted, coalesce(s.reason, iif(p.wanted = 'draft', '', 'The engine has not acted on this plan yet.'))) AS reason,
        p.mode, p.scope, p.priority,
        (SELECT count(*) FROM task t WHERE t.plan = p.name AND t.state = 'queued')
-         + iif(p.wanted = 'canceled' OR coalesce(s.state, '') IN ('ended', 'canceled'), 0,
+         + iif(p.wanted = 'canceled' OR coalesce(s.state, '') IN ('ended', 'canceled') OR (s.scanned = 1 AND p.scope_kind = 'static'), 0,
                (SELECT count(*) FROM plan_device w WHERE w.plan = p.name AND w.list = 'white'
                   AND NOT EXISTS (SELECT 1 FROM plan_device b WHERE b.plan = p.name AND b.list = 'black' AND b.device = w.device)
                   AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.device_id =

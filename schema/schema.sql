@@ -551,6 +551,7 @@ WHERE EXISTS (SELECT 1 FROM task t JOIN task_component c ON c.task_id = t.id
               WHERE t.plan = p.name AND t.state = 'succeeded' AND c.name = u.component AND c.package = u.kind AND c.state = 'proved')
   AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.state <> 'succeeded')
   AND NOT EXISTS (SELECT 1 FROM plan_device w WHERE w.plan = p.name AND w.list = 'white'
+        AND NOT EXISTS (SELECT 1 FROM plan_state z WHERE z.plan = p.name AND z.scanned = 1 AND p.scope_kind = 'static')
         AND NOT EXISTS (SELECT 1 FROM plan_device b WHERE b.plan = p.name AND b.list = 'black' AND b.device = w.device)
         AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.device_id =
                           (SELECT s.id FROM device_state s WHERE s.product = p.product AND s.name = w.device)));
@@ -685,7 +686,8 @@ SELECT p.name, p.product, w.device, 'To Be Pushed', 'queued',
        'To Be Pushed (Not Reported)', NULL, NULL, NULL, NULL, 0, 0
 FROM plan p JOIN plan_device w ON w.plan = p.name AND w.list = 'white'
 WHERE p.wanted <> 'canceled'
-  AND NOT EXISTS (SELECT 1 FROM plan_state z WHERE z.plan = p.name AND z.state IN ('ended', 'canceled'))
+  AND NOT EXISTS (SELECT 1 FROM plan_state z WHERE z.plan = p.name
+                    AND (z.state IN ('ended', 'canceled') OR (z.scanned = 1 AND p.scope_kind = 'static')))
   AND NOT EXISTS (SELECT 1 FROM plan_device b WHERE b.plan = p.name AND b.list = 'black' AND b.device = w.device)
   AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.device_id =
                     (SELECT s.id FROM device_state s WHERE s.product = p.product AND s.name = w.device));
@@ -702,7 +704,7 @@ FROM (SELECT p.name AS plan, p.product, p.wanted,
        iif(s.state = 'active' AND s.halted <> '', s.halted, coalesce(s.reason, iif(p.wanted = 'draft', '', 'The engine has not acted on this plan yet.'))) AS reason,
        p.mode, p.scope, p.priority,
        (SELECT count(*) FROM task t WHERE t.plan = p.name AND t.state = 'queued')
-         + iif(p.wanted = 'canceled' OR coalesce(s.state, '') IN ('ended', 'canceled'), 0,
+         + iif(p.wanted = 'canceled' OR coalesce(s.state, '') IN ('ended', 'canceled') OR (s.scanned = 1 AND p.scope_kind = 'static'), 0,
                (SELECT count(*) FROM plan_device w WHERE w.plan = p.name AND w.list = 'white'
                   AND NOT EXISTS (SELECT 1 FROM plan_device b WHERE b.plan = p.name AND b.list = 'black' AND b.device = w.device)
                   AND NOT EXISTS (SELECT 1 FROM task t WHERE t.plan = p.name AND t.device_id =
@@ -1638,9 +1640,11 @@ END;
 
 CREATE TRIGGER product_parts_delete AFTER DELETE ON product BEGIN
   SELECT RAISE(ABORT, 'product: telemetry belongs to it; delete it first (telemetry)')
-    WHERE EXISTS (SELECT 1 FROM telemetry WHERE product = OLD.name);
+    WHERE EXISTS (SELECT 1 FROM telemetry WHERE product = OLD.name) AND NOT EXISTS (SELECT 1 FROM plan WHERE product =
+        OLD.name);
   SELECT RAISE(ABORT, 'product: it or devices of it are held; delete that first (hold)')
-    WHERE EXISTS (SELECT 1 FROM hold WHERE product = OLD.name);
+    WHERE EXISTS (SELECT 1 FROM hold WHERE product = OLD.name) AND NOT EXISTS (SELECT 1 FROM plan WHERE product =
+        OLD.name);
 END;
 
 CREATE TRIGGER device_hold_delete AFTER DELETE ON device BEGIN
@@ -1988,9 +1992,9 @@ END;
 
 CREATE TRIGGER plan_parts_delete AFTER DELETE ON plan BEGIN
   SELECT RAISE(ABORT, 'plan: rows hang on it; delete them first (plan_retry)')
-    WHERE EXISTS (SELECT 1 FROM plan_retry WHERE plan = OLD.name);
+    WHERE OLD.wanted = 'draft' AND EXISTS (SELECT 1 FROM plan_retry WHERE plan = OLD.name);
   SELECT RAISE(ABORT, 'plan: rows hang on it; delete them first (plan_match)')
-    WHERE EXISTS (SELECT 1 FROM plan_match WHERE plan = OLD.name);
+    WHERE OLD.wanted = 'draft' AND EXISTS (SELECT 1 FROM plan_match WHERE plan = OLD.name);
 END;
 
 CREATE TRIGGER plan_source_target AFTER INSERT ON plan_source BEGIN

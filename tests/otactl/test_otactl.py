@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import shlex
 import sqlite3
 import struct
 import subprocess
@@ -170,8 +171,38 @@ def test_exit_codes(site, tmp_path):
 def test_help_has_an_example_and_the_exit_codes(site):
     assert "Exit codes" in site.run("--help")
     for words in (["import"], ["package", "add"], ["plan", "show"], ["status"], ["sql"],
-                  ["restore"], ["log"], ["release"], ["task", "cancel"]):
+                  ["restore"], ["log"], ["release"], ["task", "cancel"], ["plan", "cancel"],
+                  ["plan", "retry"], ["device", "explain"], ["device", "release"],
+                  ["device", "retire"], ["hold"], ["unhold"], ["stop"], ["go"]):
         assert "Example: otactl" in site.run(*words, "--help")
+
+
+def commands(site, *words):
+    """Every command, by the help of its parents."""
+    text = site.run(*words, "--help")
+    names = []
+    if "Subcommands:" in text:
+        names = [line.split()[0] for line in text.split("Subcommands:")[1].splitlines()
+                 if line.startswith("  ") and not line.startswith("   ")]
+    found = [] if names else [words]
+    for name in names:
+        found += commands(site, *words, name)
+    return found
+
+
+def test_the_example_of_every_command_is_a_command_line(site):
+    fleet(site)
+    all_of_them = commands(site)
+    assert ("device", "explain") in all_of_them and ("go",) in all_of_them and len(all_of_them) > 25
+    for words in all_of_them:
+        example = site.run(*words, "--help").split("Example: otactl ")[1].splitlines()[0]
+        assert example.split()[:len(words)] == list(words)
+        line = shlex.split(example)
+        if "--follow" in line:
+            line.remove("--follow")
+        done = subprocess.run([OTACTL, "--database", site.path, *line], capture_output=True, text=True,
+                              timeout=60, cwd=site.directory, stdin=subprocess.DEVNULL)
+        assert done.returncode != 2, (example, done.stderr)
 
 
 def test_environment_names_the_database(site):
@@ -301,7 +332,7 @@ def test_plans_and_devices_are_shown(site):
     assert (plan["plan"]["in_upgrade"], plan["plan"]["to_be_pushed"]) == (1, 1)
     assert plan["components"][0]["target"] == "2"
     assert [(d["shown"], d["percent"]) for d in plan["devices"]] == [("In Upgrade", 40),
-                                                                    ("To Be Pushed", None)]
+                                                                    ("To Be Pushed (Device Offline)", None)]
     device = site.json("device", "show", "demo/d1")
     assert device["device"]["versions"] == "main 1"
     assert device["tasks"][0]["task"] == "task0001"
@@ -400,6 +431,152 @@ def test_release_and_cancel_wait_for_the_engines_answer(site):
     assert "not running" in site.run("release", "spring", "--wait", "0", code=4)
     site.run("task", "cancel", "none", code=1)
     assert "no such plan" in site.run("release", "none", code=3)
+
+
+# ---------------------------------------------------------------- plans, devices, brakes
+
+
+def test_plan_cancel_ends_what_was_not_offered_and_with_all_everything(site):
+    """004-62 004-73"""
+    fleet(site)
+    wanted = "SELECT wanted, at_cancel FROM plan WHERE name = 'spring'"
+    assert "now canceled" in site.run("plan", "cancel", "spring")
+    assert site.ask(wanted) == [("canceled", "queued")]
+    assert "now canceled" in site.run("plan", "cancel", "spring", "--all")
+    assert site.ask(wanted) == [("canceled", "all")]
+    assert "already" in site.run("plan", "cancel", "spring")
+    assert site.ask(wanted) == [("canceled", "all")]
+
+
+def test_plan_retry_asks_for_the_devices_named_or_all_that_failed(site):
+    """004-70"""
+    fleet(site)
+    thread = answer(site, "done", "2 tasks")
+    assert site.json("plan", "retry", "spring")[0]["answer"] == "2 tasks"
+    thread.join()
+    names = [row[0] for row in site.ask("SELECT device FROM tasks WHERE plan = 'spring' ORDER BY 1")]
+    out = site.run("plan", "retry", "spring", *names, "--wait", "0", code=4)
+    assert "not running" in out
+    asked = site.ask("SELECT act, plan, device FROM request ORDER BY id")
+    assert asked == [("retry", "spring", None)] + [("retry", "spring", name) for name in names]
+    assert "no such device" in site.run("plan", "retry", "spring", names[0], "none", code=3)
+    assert site.ask("SELECT count(*) FROM request") == [(len(asked),)]
+
+
+def test_hold_and_unhold(site):
+    fleet(site)
+    assert "the site: is held" in site.run("hold", "--reason", "audit")
+    assert "already" in site.run("hold", "--reason", "audit")
+    site.run("hold", "demo", "--until", "2999-01-31")
+    held = site.json("hold", "demo/\u9580\u53e3", "--until", "2999-01-31T08:00+01:00", "--reason", "x")
+    assert [h["scope"] for h in held] == ["site", "product", "device"]
+    assert [h["until"] for h in held] == [None, "2999-01-31T00:00:00Z", "2999-01-31T07:00:00Z"]
+    assert "is in the past" in site.run("hold", "demo", "--until", "2001-01-31", code=3)
+    assert "is no date" in site.run("hold", "demo", "--until", "tomorrow evening", code=3)
+    assert "no such product" in site.run("hold", "none", code=3)
+    assert "no such device" in site.run("hold", "demo/none", code=3)
+    assert "audit" in site.run("status", code=1)
+    site.run("unhold")
+    site.run("hold", "demo", "--off")
+    assert "not held any more" in site.run("unhold", "demo/\u9580\u53e3")
+    assert "was not held" in site.run("unhold", "demo")
+    assert site.ask("SELECT * FROM hold") == []
+    who = site.ask("SELECT i.file FROM journal j JOIN import i ON i.id = j.import WHERE j.\"table\" = 'hold'")
+    assert len(who) == 6 and who[0][0].startswith("otactl hold")
+
+
+def test_stop_and_go(site):
+    fleet(site)
+    assert "otactl go" in site.run("stop", "--reason", "2.1 bricks devices")
+    assert site.json("stop", "--reason", "still")[0]["stopped"] == "still"
+    assert "Everything is stopped: still" in site.run("status", code=1)
+    assert "goes on" in site.run("go")
+    assert "nothing was stopped" in site.run("go")
+    site.run("stop", code=2)
+
+
+def test_a_retired_device_is_shown_as_such_and_can_come_back(site):
+    fleet(site)
+    assert "leaves every scope" in site.run("device", "retire", "demo/d1")
+    assert site.ask("SELECT name, retired FROM device WHERE retired") == [("d1", 1)]
+    assert "was already" in site.run("device", "retire", "demo/d1")
+    assert site.json("device", "retire", "demo/d1", "--off")[0]["retired"] == 0
+    site.run("device", "retire", "demo/none", code=1)
+
+
+def test_device_release_asks_the_engine(site):
+    fleet(site)
+    thread = answer(site, "done", "1 target")
+    assert "1 target" in site.run("device", "release", "demo/\u9580\u53e3")
+    thread.join()
+    assert site.ask("SELECT act, plan, product, device FROM request") == [
+        ("release", None, "demo", "\u9580\u53e3")]
+
+
+def explain(site, rules):
+    """Answers the next request 'explain' with rules (plan, rule, ok, value, limit)."""
+    rows = ";".join(
+        "INSERT INTO explanation SELECT max(id), '%s', %d, '%s', %d, '%s', '%s', '%s', NULL FROM request"
+        % (plan, seq, rule, ok, "" if ok else rule, value, limit)
+        for seq, (plan, rule, ok, value, limit) in enumerate(rules))
+
+    def engine():
+        db = sqlite3.connect(site.path, isolation_level=None, timeout=10)
+        while not db.execute("SELECT 1 FROM request WHERE state = 'new'").fetchall():
+            pass
+        db.executescript(
+            "BEGIN IMMEDIATE; UPDATE engine_state SET writing = 1;" + rows +
+            ";UPDATE request SET state = 'done', answer = 'no plan of the product', answered_ms = 1"
+            " WHERE state = 'new'; UPDATE engine_state SET writing = 0; COMMIT")
+        db.close()
+
+    thread = threading.Thread(target=engine)
+    thread.start()
+    return thread
+
+
+def test_device_explain_lists_every_rule_with_its_verdict(site):
+    fleet(site)
+    device = "demo/\u9580\u53e3"
+    assert "not running" in site.run("device", "explain", device, code=4)
+    assert site.ask("SELECT count(*) FROM request") == [(0,)]
+    lock = site.lock()
+    thread = explain(site, [("spring", "stopped", 1, "", ""), ("spring", "battery", 0, "20", "30")])
+    out = site.run("device", "explain", device, code=3)
+    thread.join()
+    lines = out.splitlines()
+    assert lines[0] == "plan 'spring': blocked by battery"
+    assert lines[1].split() == ["rule", "verdict", "value", "limit", "when", "reason"]
+    assert lines[3].split()[:4] == ["battery", "blocked", "20", "30"] and "too low" in lines[3]
+    thread = explain(site, [("spring", "stopped", 0, "", ""), ("winter", "stopped", 1, "", "")])
+    told = site.json("device", "explain", device)
+    thread.join()
+    assert told["offer"] is True and len(told["rules"]) == 2
+    thread = explain(site, [])
+    assert "no plan of the product" in site.run("device", "explain", device, "spring", code=3)
+    thread.join()
+    assert site.ask("SELECT act, plan, product FROM request ORDER BY id DESC LIMIT 1") == [
+        ("explain", "spring", "demo")]
+    assert "not answered" in site.run("device", "explain", device, "--wait", "0", code=4)
+    assert "no such device" in site.run("device", "explain", "demo/none", code=3)
+    lock.close()
+
+
+# 004-45: by CSV; 100,000 rows too
+def test_a_whitelist_of_ten_thousand_rows_is_imported_or_refused_as_a_whole(site):
+    site.load(PRODUCT + PLAN)
+    rows = "".join("d%05d\n" % i for i in range(10000))
+    site.run("import", "--table", "plan_device", "--set", "plan=spring",
+             site.file("list.csv", "device\n" + rows))
+    assert site.ask("SELECT count(*), max(position) FROM plan_device") == [(10000, 10000)]
+    bad = site.file("bad.csv", "device\n" + rows.replace("d", "e") + "a b\n")
+    out = site.run("import", "--table", "plan_device", "--set", "plan=spring", bad, code=3)
+    assert bad + ":10002: CHECK constraint failed" in out and "device='a b'" in out
+    assert site.ask("SELECT count(*) FROM plan_device") == [(10000,)]
+    site.load("UPDATE profile SET max_listed = 10000 WHERE name = 'default';")
+    out = site.run("import", "--table", "plan_device", "--set", "plan=spring",
+                   site.file("one.csv", "device\none-more\n"), code=3)
+    assert "one.csv:2: plan_device: more devices than the profile allows" in out
 
 
 # ---------------------------------------------------------------- backup, restore

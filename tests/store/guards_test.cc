@@ -272,6 +272,50 @@ const std::vector<Case> kCases = {
     {"INSERT INTO plan_tag VALUES ('draft', 'k', 'x'); UPDATE plan_tag SET value = 'y' WHERE plan "
      "= 'draft'",
      nullptr},
+    // what hangs on a plan, a product or a profile since step 4
+    {"INSERT INTO plan_retry VALUES ('none', 'timeout')", "there is no such plan"},
+    {"INSERT INTO plan_retry VALUES ('draft', 'timeout')", nullptr},
+    {"INSERT INTO plan_retry VALUES ('spring', 'timeout')", "no draft any more"},
+    {"INSERT OR REPLACE INTO plan_retry VALUES ('spring', 'write_failed')", nullptr},
+    {"UPDATE plan_retry SET reason = 'timeout'", "names are keys"},
+    {"DELETE FROM plan_retry", "no draft any more"},
+    {"INSERT INTO plan_match VALUES ('none', 'k', 'v')", "there is no such plan"},
+    {"INSERT INTO plan_match VALUES ('draft', 'k', 'v')", nullptr},
+    {"INSERT INTO plan_match VALUES ('spring', 'k', 'w')", "no draft any more"},
+    {"INSERT OR REPLACE INTO plan_match VALUES ('spring', 'k', 'v')", nullptr},
+    {"UPDATE plan_match SET value = 'w'", "names are keys"},
+    {"DELETE FROM plan_match", "no draft any more"},
+    {"INSERT INTO plan_retry VALUES ('draft', 'timeout'); DELETE FROM plan_component WHERE plan = "
+     "'draft'; DELETE FROM plan WHERE name = 'draft'",
+     "rows hang on it; delete them first (plan_retry)"},
+    {"INSERT INTO file_format VALUES ('none', '.x')", "there is no such profile"},
+    {"INSERT OR REPLACE INTO file_format VALUES ('enos', '.x')", nullptr},
+    {"UPDATE file_format SET suffix = '.y' WHERE profile = 'enos'", "names are keys"},
+    {"DELETE FROM file_format", nullptr},
+    {"INSERT INTO hold(product) VALUES ('none')", "there is no such product"},
+    {"INSERT OR REPLACE INTO hold(product, reason) VALUES ('thermo', 'y')", nullptr},
+    {"UPDATE hold SET product = 'pump'", "names are keys"},
+    {"UPDATE hold SET until_ms = 7", nullptr},
+    {"DELETE FROM hold", nullptr},
+    {"INSERT INTO telemetry VALUES ('none', 'signal', '{device}', '')", "there is no such product"},
+    {"INSERT OR REPLACE INTO telemetry VALUES ('thermo', 'battery', 'x', '')",
+     "must contain {device}"},
+    {"UPDATE telemetry SET topic = 'x'", "must contain {device}"},
+    {"UPDATE telemetry SET value = 'signal'", "names are keys"},
+    {"DELETE FROM telemetry", nullptr},
+    {"INSERT INTO product(name) VALUES ('x'); INSERT INTO hold(product) VALUES ('x');"
+     "DELETE FROM product WHERE name = 'x'",
+     "it or devices of it are held"},
+    {"INSERT INTO product(name) VALUES ('x'); INSERT INTO telemetry VALUES ('x', 'battery', "
+     "'{device}', ''); DELETE FROM product WHERE name = 'x'",
+     "telemetry belongs to it"},
+    {"INSERT OR REPLACE INTO plan(name, product, remarks, end_ms, rate) VALUES ('spring', "
+     "'thermo', 'r', 9000000, 5)",
+     "it is no draft any more"},
+    {"INSERT OR REPLACE INTO plan(name, product, remarks, end_ms, wanted) VALUES ('spring', "
+     "'thermo', 'r', 9000000, 'active')",
+     nullptr},
+    {"UPDATE plan_device SET position = 9", "to set an order use rank"},
     // settings
     {"INSERT INTO setting VALUES ('log_days', '30')", nullptr},
     {"INSERT INTO setting VALUES ('log_days', '0')", "from 1 to 3650"},
@@ -337,6 +381,20 @@ const std::vector<Case> kCases = {
     {"DELETE FROM task_component", "task_component is written by the engine"},
     {"DELETE FROM log", "log is written by the engine"},
     {"INSERT INTO log(at_ms, event) VALUES (1, 'x')", "log is written by the engine"},
+    {"INSERT INTO zone VALUES ('Mars/Base')", "zone is written by the engine"},
+    {"UPDATE zone SET name = 'x'", "zone is written by the engine"},
+    {"DELETE FROM zone", "zone is written by the engine"},
+    {"INSERT INTO plan_member VALUES ('spring', 1, 2)", "to reach more devices raise plan.percent"},
+    {"UPDATE plan_member SET hash = 2", "plan_member is written by the engine"},
+    {"DELETE FROM plan_member", "plan_member is written by the engine"},
+    {"INSERT INTO device_streak VALUES (1, 'main', '9', 1, 0, NULL)",
+     "to let a device go insert into request"},
+    {"UPDATE device_streak SET aside = 0", "device_streak is written by the engine"},
+    {"DELETE FROM device_streak", "device_streak is written by the engine"},
+    {"INSERT INTO explanation VALUES (1, 'spring', 9, 'x', 1, '', '', '', NULL)",
+     "to ask insert into request (act 'explain')"},
+    {"UPDATE explanation SET ok = 1", "explanation is written by the engine"},
+    {"DELETE FROM explanation", "explanation is written by the engine"},
     {"DELETE FROM engine_health", "engine_health is written by the engine"},
     {"DELETE FROM engine_state", "engine_state is written by the engine"},
     {"UPDATE engine_state SET commit_no = 7", "engine_state is written by the engine"},
@@ -356,6 +414,10 @@ INSERT INTO plan_state(plan, state, "order", activated_ms) VALUES ('spring', 'ac
 INSERT INTO task(id, name, plan, device_id, state, created_ms) VALUES (1, 't1', 'spring', 1, 'offered', 1);
 INSERT INTO task_component(task_id, seq, name, state, target) VALUES (1, 0, 'main', 'current', '2.0');
 INSERT INTO log(at_ms, event) VALUES (1, 'offer');
+INSERT INTO zone VALUES ('UTC');
+INSERT INTO plan_member VALUES ('spring', 1, 1);
+INSERT INTO device_streak VALUES (1, 'main', '2.0', 3, 1, NULL);
+INSERT INTO explanation VALUES (1, 'spring', 0, 'stopped', 0, 'stopped', '', '', NULL);
 INSERT INTO engine_health VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, '');
 UPDATE engine_state SET writing = 0;
 COMMIT;
@@ -367,7 +429,15 @@ class Guards : public StoreTest {
     StoreTest::SetUp();
     Reopen();
     Close();
-    ASSERT_EQ(Shell(kPeople), "");
+    // Rows of step 4 too, on the plan that becomes active.
+    std::string people = kPeople;
+    people.insert(people.find("UPDATE plan SET wanted"),
+                  "INSERT INTO plan_retry VALUES ('spring', 'write_failed');\n"
+                  "INSERT INTO plan_match VALUES ('spring', 'k', 'v');\n"
+                  "INSERT INTO file_format VALUES ('enos', '.x');\n"
+                  "INSERT INTO hold(product, reason) VALUES ('thermo', 'x');\n"
+                  "INSERT INTO telemetry VALUES ('thermo', 'battery', 't/{device}', '/b');\n");
+    ASSERT_EQ(Shell(people), "");
     ASSERT_EQ(Shell(kEngine), "");
     std::filesystem::copy_file(path(), directory_ / "base.db");
     dump_ = Shell(".dump");
@@ -467,6 +537,19 @@ TEST_F(Guards, AWrittenRowIsJournaledWhenAValueDiffersAndOnlyThen) {
   EXPECT_EQ(changes("DELETE FROM package WHERE name = 'bare'"), "package|delete|thermo|bare||\n");
   EXPECT_EQ(changes("INSERT INTO setting VALUES ('log_days', '7')"),
             "setting|insert||log_days|7|\n");
+  EXPECT_EQ(changes("INSERT INTO hold(product, device, reason) VALUES ('thermo', 'd1', 'audit')"),
+            "hold|insert|thermo|d1|audit|\n");
+  EXPECT_EQ(changes("INSERT OR REPLACE INTO hold(product, reason) VALUES ('thermo', 'x')"), "");
+  EXPECT_EQ(changes("UPDATE hold SET reason = 'y'"), "hold|update|thermo||y|\n");
+  EXPECT_EQ(changes("DELETE FROM telemetry"), "telemetry|delete|thermo|battery|t/{device}|\n");
+  EXPECT_EQ(changes("INSERT INTO plan_match VALUES ('draft', 'k', 'v')"),
+            "plan_match|insert|thermo|draft|k=v|\n");
+  EXPECT_EQ(changes("INSERT INTO plan_retry VALUES ('draft', 'timeout')"),
+            "plan_retry|insert|thermo|draft|timeout|\n");
+  EXPECT_EQ(changes("UPDATE profile SET loop_max = 9 WHERE name = 'enos'"),
+            "profile|update||enos||\n");
+  EXPECT_EQ(changes("UPDATE plan SET rate = 9 WHERE name = 'spring'"),
+            "plan|update|thermo|spring||\n");
   EXPECT_EQ(changes("INSERT INTO request(act, plan) VALUES ('release', 'spring')"),
             "request|insert||spring|release 1|\n");
   EXPECT_EQ(changes("BEGIN; INSERT INTO import(at_ms, who, host, file, sha256) VALUES (1, 'a', "

@@ -77,8 +77,22 @@ TEST_F(Views, PlansCountWhatPlanDevicesShow) {
             "Updated|100");
   EXPECT_EQ(Ask("SELECT reason, state FROM plan_devices WHERE device = 'unseen'"),
             "not_reported|queued");
+  const auto unseen = [this] {
+    return Ask(
+        "SELECT (SELECT count(*) FROM plan_devices WHERE device = 'unseen'), to_be_pushed"
+        " FROM plans WHERE plan = 'spring'");
+  };
+  EXPECT_EQ(unseen(), "1|101");
+  AsEngine(
+      "INSERT INTO plan_state(plan, state, \"order\", activated_ms, scanned) VALUES"
+      " ('spring', 'active', 1, 1, 1)");
+  EXPECT_EQ(unseen(), "1|101");
+  Raw("DROP TRIGGER plan_update; UPDATE plan SET scope_kind = 'static' WHERE name = 'spring'");
+  EXPECT_EQ(unseen(), "0|100");
+  Raw("UPDATE plan SET scope_kind = 'dynamic' WHERE name = 'spring'");
+  EXPECT_EQ(unseen(), "1|101");
   Raw("UPDATE plan SET wanted = 'canceled'");
-  EXPECT_EQ(Ask("SELECT count(*) FROM plan_devices WHERE device = 'unseen'"), "0");
+  EXPECT_EQ(unseen(), "0|100");
 }
 
 // 004-64 004-65 004-49: what a task that is To Be Pushed waits for
