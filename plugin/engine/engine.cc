@@ -448,6 +448,14 @@ store::Status Engine::LoadCatalogue(core::Now now) {
     telemetry_table_ = std::make_shared<const TelemetryTable>(catalogue_->telemetry);
     inbox_.SetTelemetry(telemetry_table_);
   }
+  held_.emplace();
+  if (catalogue_->holds) {
+    auto held = store_->HeldDevices(now.wall);
+    if (!held) {
+      return tl::unexpected(held.error());
+    }
+    held_->insert(held->begin(), held->end());
+  }
   const std::int64_t rate = catalogue_->settings.download_bytes_per_second;
   downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
   exchange_->Begin(*store_, catalogue_, now);
@@ -698,6 +706,10 @@ void Engine::ObeyBrakes() {
                                     : "audit everything goes on");
   }
   downloads_->SetServing(!stopped);
+  if (held_) {
+    downloads_->SetHeld(std::move(*held_));
+    held_.reset();
+  }
 }
 
 // One line when something becomes wrong, and one when nothing is any more.

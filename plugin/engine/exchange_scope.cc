@@ -150,20 +150,24 @@ store::Status Exchange::Join(const core::DeviceKey& key,
   if (!name) {
     return tl::unexpected(name.error());
   }
-  core::Decision decision;
-  decision.device = device;
-  decision.tasks.push_back(core::MakeTask(plan, std::move(*name), now_.wall));
-  decision.tasks.back().position = PositionOf(listed->rank, listed->position, device.seen);
-  if (auto status = store_->Save(decision, now_.wall); !status) {
+  core::Task task = core::MakeTask(plan, std::move(*name), now_.wall);
+  task.listed_white = listed->white;
+  task.listed_black = listed->black;
+  task.position = PositionOf(listed->rank, listed->position, device.seen);
+  // Its plan's pace counts too.
+  loaded->snapshot.prospects = {task};
+  if (auto status = LoadPace(loaded->snapshot); !status) {
     return status;
   }
-  return Next(key);
+  loaded->snapshot.prospects.clear();
+  return Apply(*loaded, core::DecideJoin(loaded->snapshot, std::move(task), now_), Lane::kPush,
+               nullptr);
 }
 
 core::Result<std::optional<core::Task>> Exchange::MakeAway(
     const std::shared_ptr<const core::Plan>& plan, const store::Candidate& candidate) {
   const store::ProductEntry* product = catalogue_->FindProduct(plan->product);
-  if (product == nullptr || connections_.Find(candidate.device.key) != nullptr) {
+  if (product == nullptr || plan->overrides || connections_.Find(candidate.device.key) != nullptr) {
     return std::nullopt;
   }
   auto name = crypto::RandomName(kTaskNameLength);
@@ -277,6 +281,15 @@ core::Result<int> Exchange::Explain(std::int64_t request, const core::DeviceKey&
     core::Task task = *has ? **has : core::MakeTask(one, "", now_.wall);
     task.listed_white = listed->white;
     task.listed_black = listed->black;
+    if (!*has && (one->scope_kind == core::ScopeKind::kStatic || one->new_reports)) {
+      auto member =
+          store_->IsMember(one->name, core::StableHash(one->name, key.device), snapshot.device.id);
+      if (!member) {
+        return tl::unexpected(member.error());
+      }
+      task.member = *member;
+      task.in_phase = !*member;
+    }
     snapshot.prospects = {task};
     if (auto status = LoadPace(snapshot); !status) {
       return tl::unexpected(status.error());

@@ -399,6 +399,7 @@ store::Status Plans::NoteTime(store::Store& store, core::Now now) {
     return tl::unexpected(hold.error());
   }
   if (*hold && **hold <= now.wall) {
+    stale_ = true;  // whose downloads are cut is read with the catalogue
     Wake("");
     WakePlans("");
   }
@@ -477,7 +478,7 @@ store::Status Plans::CheckHalts(store::Store& store, core::Now now) {
     }
     store::PlanState state = *found->second.state;
     const auto since = [](int count, std::int64_t base) {
-      return static_cast<int>(std::max<std::int64_t>(0, count - base));
+      return std::max<std::int64_t>(0, count - base);
     };
     const std::optional<std::string> why =
         core::Halts(*found->second.plan, since((*pace)->counts.failed, state.base_failed),
@@ -615,8 +616,8 @@ core::Result<Plans::Answer> Plans::Act(store::Store& store, const store::Request
                : std::pair{store::RequestState::kDone, std::to_string(*plans) + " plans"};
   }
   if (request.act == "cancel") {
-    auto canceled = exchange_.Cancel(key, request.plan, core::Reason::kTaskCanceled,
-                                     request.argument, Exchange::Extent::kAll);
+    auto canceled =
+        exchange_.Cancel(key, request.plan, core::Reason::kTaskCanceled, request.argument);
     if (!canceled) {
       return tl::unexpected(canceled.error());
     }
@@ -664,15 +665,17 @@ core::Result<int> Plans::AnswerRequests(store::Store& store, core::Now now, Time
 // Makes the tasks of those candidates that have none. Devices that are away cost two inserts each;
 // the others get their offer at once.
 store::Status Plans::AddTasks(store::Store& store, const std::shared_ptr<const core::Plan>& plan,
-                              const std::vector<store::Candidate>& candidates, bool if_matches) {
-  std::vector<std::pair<std::int64_t, core::Task>> away;
+                              const std::vector<store::Candidate>& candidates, bool if_matches,
+                              core::Now now) {
+  std::vector<std::pair<store::DeviceRef, core::Task>> away;
   for (const store::Candidate& candidate : candidates) {
     auto task = exchange_.MakeAway(plan, candidate);
     if (!task) {
       return tl::unexpected(task.error());
     }
     if (*task) {
-      away.emplace_back(candidate.device.id, std::move(**task));
+      away.emplace_back(store::DeviceRef{candidate.device.id, candidate.device.key},
+                        std::move(**task));
       continue;
     }
     const core::DeviceKey& key = candidate.device.key;
@@ -681,7 +684,7 @@ store::Status Plans::AddTasks(store::Store& store, const std::shared_ptr<const c
       return status;
     }
   }
-  return away.empty() ? store::Status{} : store.AddTasks(away);
+  return away.empty() ? store::Status{} : store.AddTasks(away, now.wall);
 }
 
 store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
@@ -695,6 +698,14 @@ store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
   const std::shared_ptr<const core::Plan>& plan = found->second.plan;
   store::PlanState state = *found->second.state;
   const bool is_static = plan->scope_kind == core::ScopeKind::kStatic;
+  if (is_static && state.last_device_id == 0) {
+    // It was held in a restored database before it was activated.
+    auto last = store.RegisteredDevices();
+    if (!last) {
+      return tl::unexpected(last.error());
+    }
+    state.last_device_id = *last;
+  }
   auto devices = store.DevicesAfter(*plan, job.cursor, kScanSlice);
   if (!devices) {
     return tl::unexpected(devices.error());
@@ -721,7 +732,7 @@ store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
       return status;
     }
   }
-  if (auto status = AddTasks(store, plan, matching, true); !status) {
+  if (auto status = AddTasks(store, plan, matching, true, now); !status) {
     return status;
   }
   state.scanned_id = job.done ? 0 : job.cursor;
@@ -778,7 +789,7 @@ store::Status Plans::EndScan(store::Store& store, const core::Plan& plan, store:
   return store.SaveScan(state);
 }
 
-store::Status Plans::Pick(store::Store& store, Job& job) {
+store::Status Plans::Pick(store::Store& store, Job& job, core::Now now) {
   const auto found = exchange_.catalogue().plans.find(job.plan);
   if (found == exchange_.catalogue().plans.end() || !found->second.state ||
       !found->second.plan->percent || found->second.state->phase == store::PlanPhase::kCanceled ||
@@ -809,7 +820,7 @@ store::Status Plans::Pick(store::Store& store, Job& job) {
     }
   }
   // Also one that has changed since: it matched when the plan was activated.
-  if (auto status = AddTasks(store, plan, without, false); !status) {
+  if (auto status = AddTasks(store, plan, without, false, now); !status) {
     return status;
   }
   if (!job.done) {
@@ -846,26 +857,12 @@ store::Status Plans::CancelSlice(store::Store& store, Job& job) {
   if (!devices) {
     return tl::unexpected(devices.error());
   }
-  auto extent = Exchange::Extent::kAll;
-  const bool end = job.kind == JobKind::kEnd;
-  if (const auto plan = exchange_.catalogue().FindPlan(job.plan); end && plan != nullptr) {
-    switch (plan->at_end) {
-      case core::AtEnd::kStop:
-        extent = Exchange::Extent::kQueued;
-        break;
-      case core::AtEnd::kCancel:
-        extent = Exchange::Extent::kUnstarted;
-        break;
-      case core::AtEnd::kForce:
-        break;
-    }
-  }
+  const core::Reason reason =
+      job.kind == JobKind::kEnd ? core::Reason::kPlanEnded : core::Reason::kPlanCanceled;
   for (const store::DeviceRef& device : *devices) {
     job.cursor = device.id;
     auto status = exchange_.Try(device.key, [&]() -> store::Status {
-      auto canceled = exchange_.Cancel(device.key, job.plan,
-                                       end ? core::Reason::kPlanEnded : core::Reason::kPlanCanceled,
-                                       "", extent);
+      auto canceled = exchange_.Cancel(device.key, job.plan, reason, "");
       if (!canceled) {
         return tl::unexpected(canceled.error());
       }
@@ -899,7 +896,7 @@ store::Status Plans::Slice(store::Store& store, Job& job, core::Now now) {
     case JobKind::kScan:
       return Scan(store, job, now);
     case JobKind::kPick:
-      return Pick(store, job);
+      return Pick(store, job, now);
     case JobKind::kCancel:
     case JobKind::kEnd:
       return CancelSlice(store, job);
