@@ -159,9 +159,9 @@ void Engine::Run() {
 
 // Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
 void Engine::Take(steady_clock::duration wait) {
-  const bool more =
-      !last_turn_ && fault_.empty() &&
-      (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_ || !telemetry_.empty());
+  const bool more = !last_turn_ && fault_.empty() &&
+                    (!arrivals_.empty() || plans_->busy() || plans_->stale() || read_journal_ ||
+                     prune_more_ || !telemetry_.empty());
   const Monotonic now = steady_clock::now();
   Monotonic until = more ? now : now + wait;
   if (fault_.empty() && timeline_) {
@@ -352,9 +352,9 @@ bool Engine::IsDue(Monotonic now) {
   const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
-         last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
-         prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
-         now >= next_minute_ || now >= next_health_ ||
+         last_turn_ || plans_->busy() || plans_->stale() || downloads_->has_findings() ||
+         downloads_->has_signs() || prune_more_ || time.trusted != was_trusted_ ||
+         reading.shift != core::Duration(0) || now >= next_minute_ || now >= next_health_ ||
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (plans_->next_slot() && *plans_->next_slot() <= time.steady) ||

@@ -158,6 +158,10 @@ class Exchange {
   };
 
   core::Result<Loaded> Load(const store::ProductEntry& product, const core::DeviceKey& key);
+  core::Result<core::Task> NewTask(const std::shared_ptr<const core::Plan>& plan,
+                                   const store::Listed& listed, core::Instant seen) const;
+  store::Status Take(const std::shared_ptr<const core::Plan>& plan, const core::Device& device,
+                     const store::Listed& listed);
   store::Status LoadBrakes(Loaded& loaded);
   store::Status LoadPace(core::Snapshot& snapshot);
   store::Status LoadNamed(Loaded& loaded, const std::string& task);

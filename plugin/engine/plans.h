@@ -81,6 +81,7 @@ class Plans {
   // The catalogue is out of date: load it again in the next transaction. Asked once per
   // transaction.
   bool TakeStale() { return std::exchange(stale_, false); }
+  bool stale() const { return stale_; }
 
   // The transaction was committed, or was not: then what was done is done again.
   void Committed();
