@@ -24,6 +24,9 @@ using std::chrono::steady_clock;
 // How often the engine looks what other processes have committed: people expect an import to act
 // within a second.
 constexpr milliseconds kPoll{250};
+// Between two turns of work for many devices: other programs look for the write lock only now and
+// then, and would find it taken for ever.
+constexpr milliseconds kRest{10};
 constexpr seconds kReopen{5};        // after a fault of the data
 constexpr seconds kRetry{1};         // after a commit that failed
 constexpr seconds kFaultLine{60};    // one log line a minute says what is wrong
@@ -159,11 +162,12 @@ void Engine::Run() {
 
 // Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
 void Engine::Take(steady_clock::duration wait) {
-  const bool more = !last_turn_ && fault_.empty() &&
-                    (!arrivals_.empty() || plans_->busy() || plans_->stale() || read_journal_ ||
-                     prune_more_ || !telemetry_.empty());
+  const bool may = !last_turn_ && fault_.empty();
+  const bool more =
+      may && (!arrivals_.empty() || plans_->stale() || read_journal_ || !telemetry_.empty());
+  const bool works = may && (plans_->busy() || prune_more_);
   const Monotonic now = steady_clock::now();
-  Monotonic until = more ? now : now + wait;
+  Monotonic until = now + (more ? steady_clock::duration(0) : works ? kRest : wait);
   if (fault_.empty() && timeline_) {
     const core::Instant steady = Timeline(*timeline_).Read(clocks_()).now.steady;
     for (const auto& at : {next_deadline_, plans_->next_slot()}) {

@@ -421,10 +421,6 @@ store::Status Plans::Proceed(store::Store& store, core::Now now) {
         !entry.state->scanned) {
       continue;
     }
-    auto waiting = store.WaitingDevices(name, kWaiting);
-    if (!waiting) {
-      return tl::unexpected(waiting.error());
-    }
     // When the next offer may be made; nothing: when a task ends.
     const auto slot = [&]() -> core::Result<std::optional<core::Instant>> {
       auto pace = exchange_.PaceOf(name);
@@ -437,22 +433,30 @@ store::Status Plans::Proceed(store::Store& store, core::Now now) {
       return std::max(plan.rate ? (*pace)->next_offer : core::Instant{},
                       plan.bytes_per_second ? (*pace)->next_download : core::Instant{});
     };
-    for (const store::DeviceRef& device : *waiting) {
-      auto at = slot();
-      if (!at) {
-        return tl::unexpected(at.error());
-      }
-      if (!*at || **at > now.steady) {
-        break;
-      }
-      if (auto status = exchange_.Try(device.key, [&] { return exchange_.Next(device.key); });
-          !status) {
-        return status;
-      }
-    }
     auto at = slot();
     if (!at) {
       return tl::unexpected(at.error());
+    }
+    if (!*at) {
+      continue;
+    }
+    // Before the slot it is enough to know that somebody waits for it.
+    auto waiting = store.WaitingDevices(name, **at > now.steady ? 1 : kWaiting);
+    if (!waiting) {
+      return tl::unexpected(waiting.error());
+    }
+    for (const store::DeviceRef& device : *waiting) {
+      if (!*at || **at > now.steady) {
+        break;
+      }
+      auto status = exchange_.Try(device.key, [&] { return exchange_.Next(device.key); });
+      if (!status) {
+        return status;
+      }
+      at = slot();
+      if (!at) {
+        return tl::unexpected(at.error());
+      }
     }
     if (waiting->empty() || !*at) {
       continue;
