@@ -466,6 +466,13 @@ void Downloads::SetServing(bool serving) {
   }
 }
 
+void Downloads::SetHeld(std::unordered_set<std::int64_t> devices) {
+  if (devices != held_ && server_) {
+    held_ = devices;
+    server_->SetHeld(std::move(devices));
+  }
+}
+
 void Downloads::SetBytesPerSecond(std::int64_t rate) {
   if (server_) {
     server_->SetBytesPerSecond(rate);

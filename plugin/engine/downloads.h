@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -72,6 +73,8 @@ class Downloads {
 
   // False: downloads and blocks that run are cut, new ones get 503.
   void SetServing(bool serving);
+  // The same for these devices (rows), over HTTP; blocks are core's to refuse.
+  void SetHeld(std::unordered_set<std::int64_t> devices);
 
   void Stop();
 
@@ -117,6 +120,7 @@ class Downloads {
   bool table_changed_ = false;
   bool checking_ = false;
   std::atomic<bool> serving_{true};  // workers read it
+  std::unordered_set<std::int64_t> held_;
 };
 
 }  // namespace ota::engine

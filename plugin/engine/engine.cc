@@ -24,6 +24,9 @@ using std::chrono::steady_clock;
 // How often the engine looks what other processes have committed: people expect an import to act
 // within a second.
 constexpr milliseconds kPoll{250};
+// Between two turns of work for many devices: other programs look for the write lock only now and
+// then, and would find it taken for ever.
+constexpr milliseconds kRest{10};
 constexpr seconds kReopen{5};        // after a fault of the data
 constexpr seconds kRetry{1};         // after a commit that failed
 constexpr seconds kFaultLine{60};    // one log line a minute says what is wrong
@@ -160,11 +163,12 @@ void Engine::Run() {
 
 // Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
 void Engine::Take(steady_clock::duration wait) {
-  const bool more = !last_turn_ && fault_.empty() &&
-                    (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_ ||
-                     !telemetry_.empty() || logins_.busy());
+  const bool may = !last_turn_ && fault_.empty();
+  const bool more =
+      may && (!arrivals_.empty() || plans_->stale() || read_journal_ || !telemetry_.empty());
+  const bool works = may && (plans_->busy() || prune_more_ || logins_.busy());
   const Monotonic now = steady_clock::now();
-  Monotonic until = more ? now : now + wait;
+  Monotonic until = now + (more ? steady_clock::duration(0) : works ? kRest : wait);
   if (fault_.empty() && timeline_) {
     const core::Instant steady = Timeline(*timeline_).Read(clocks_()).now.steady;
     for (const auto& at : {next_deadline_, plans_->next_slot()}) {
@@ -355,9 +359,10 @@ bool Engine::IsDue(Monotonic now) {
   const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
-         last_turn_ || plans_->busy() || logins_.busy() || downloads_->has_findings() ||
-         downloads_->has_signs() || prune_more_ || time.trusted != was_trusted_ ||
-         reading.shift != core::Duration(0) || now >= next_minute_ || now >= next_health_ ||
+         last_turn_ || plans_->busy() || plans_->stale() || logins_.busy() ||
+         downloads_->has_findings() || downloads_->has_signs() || prune_more_ ||
+         time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
+         now >= next_minute_ || now >= next_health_ ||
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (plans_->next_slot() && *plans_->next_slot() <= time.steady) ||
@@ -450,6 +455,14 @@ store::Status Engine::LoadCatalogue(core::Now now) {
   if (telemetry_table_ != nullptr || !catalogue_->telemetry.empty()) {
     telemetry_table_ = std::make_shared<const TelemetryTable>(catalogue_->telemetry);
     inbox_.SetTelemetry(telemetry_table_);
+  }
+  held_.emplace();
+  if (catalogue_->holds) {
+    auto held = store_->HeldDevices(now.wall);
+    if (!held) {
+      return tl::unexpected(held.error());
+    }
+    held_->insert(held->begin(), held->end());
   }
   const std::int64_t rate = catalogue_->settings.download_bytes_per_second;
   downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
@@ -704,6 +717,10 @@ void Engine::ObeyBrakes() {
                                     : "audit everything goes on");
   }
   downloads_->SetServing(!stopped);
+  if (held_) {
+    downloads_->SetHeld(std::move(*held_));
+    held_.reset();
+  }
 }
 
 // One line when something becomes wrong, and one when nothing is any more.

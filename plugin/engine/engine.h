@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -128,9 +129,10 @@ class Engine {
   std::size_t telemetry_at_ = 0;                                // of it, done by the open turn
   std::shared_ptr<const TelemetryTable> telemetry_table_;
   Monotonic next_telemetry_{};
-  bool zones_ = false;                  // the table of zones is the system's
-  std::optional<std::string> stopped_;  // as the last turn knew it
-  std::string unwell_;                  // what health says is wrong
+  bool zones_ = false;                                    // the table of zones is the system's
+  std::optional<std::string> stopped_;                    // as the last turn knew it
+  std::optional<std::unordered_set<std::int64_t>> held_;  // devices, when they were read anew
+  std::string unwell_;                                    // what health says is wrong
   Monotonic seen_flush_{};
   Monotonic next_minute_{};
   Monotonic next_second_{};

@@ -89,15 +89,10 @@ class Exchange {
   // reason than before.
   store::Status Next(const core::DeviceKey& key);
   store::Status Deadline(const core::DeviceKey& key);
-  // Ends the device's live tasks of `plan` (of any plan when it is empty), as far as `extent` says.
-  // Gives how many.
-  enum class Extent {
-    kQueued,     // those that wait for their turn
-    kUnstarted,  // and those that show no progress yet
-    kAll
-  };
+  // Ends the device's live tasks of `plan` (of any plan when it is empty); with kPlanEnded only
+  // those that the plan's end ends. Gives how many.
   core::Result<int> Cancel(const core::DeviceKey& key, const std::string& plan, core::Reason reason,
-                           const std::string& detail, Extent extent);
+                           const std::string& detail);
   // Starts the device's ended task of `plan` anew, or says why not (empty: done).
   core::Result<std::string> Retry(const core::DeviceKey& key, const std::string& plan,
                                   const std::string& detail);
@@ -163,6 +158,10 @@ class Exchange {
   };
 
   core::Result<Loaded> Load(const store::ProductEntry& product, const core::DeviceKey& key);
+  core::Result<core::Task> NewTask(const std::shared_ptr<const core::Plan>& plan,
+                                   const store::Listed& listed, core::Instant seen) const;
+  store::Status Take(const std::shared_ptr<const core::Plan>& plan, const core::Device& device,
+                     const store::Listed& listed);
   store::Status LoadBrakes(Loaded& loaded);
   store::Status LoadPace(core::Snapshot& snapshot);
   store::Status LoadNamed(Loaded& loaded, const std::string& task);

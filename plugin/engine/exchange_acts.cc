@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/names.h"
+#include "core/rollout.h"
 #include "crypto/random.h"
 #include "engine/exchange.h"
 
@@ -36,13 +37,7 @@ store::Status Exchange::Deadline(const core::DeviceKey& key) {
 }
 
 core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string& plan,
-                                   core::Reason reason, const std::string& detail, Extent extent) {
-  const auto reaches = [&](core::TaskState state) {
-    return extent == Extent::kAll ||
-           (extent == Extent::kUnstarted &&
-            (state == core::TaskState::kOffered || state == core::TaskState::kPostponed ||
-             state == core::TaskState::kAccepted));
-  };
+                                   core::Reason reason, const std::string& detail) {
   const store::ProductEntry* product = catalogue_->FindProduct(key.product);
   int canceled = 0;
   while (product != nullptr) {
@@ -51,14 +46,15 @@ core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string
       return tl::unexpected(loaded.error());
     }
     const auto wanted = [&](const core::Task& task) {
-      return plan.empty() || task.plan->name == plan;
+      return (plan.empty() || task.plan->name == plan) &&
+             (reason != core::Reason::kPlanEnded || core::EndsWithPlan(task));
     };
     const core::Snapshot& snapshot = loaded->snapshot;
     const auto queued = std::ranges::find_if(snapshot.queued, wanted);
     std::string task;
     if (queued != snapshot.queued.end()) {
       task = queued->name;
-    } else if (snapshot.open && wanted(*snapshot.open) && reaches(snapshot.open->state)) {
+    } else if (snapshot.open && wanted(*snapshot.open)) {
       task = snapshot.open->name;
     } else {
       break;
@@ -107,14 +103,9 @@ core::Result<std::string> Exchange::Retry(const core::DeviceKey& key, const std:
   if (auto status = LoadPace(loaded->snapshot); !status) {
     return tl::unexpected(status.error());
   }
-  core::Decision decision =
-      core::DecideRetry(loaded->snapshot, **task, std::move(*name), detail, now_);
-  for (core::Task& one : decision.tasks) {
-    if (one.id == (*task)->id) {
-      one.position = (*task)->position;
-    }
-  }
-  auto status = Apply(*loaded, std::move(decision), Lane::kPush, nullptr);
+  auto status =
+      Apply(*loaded, core::DecideRetry(loaded->snapshot, **task, std::move(*name), detail, now_),
+            Lane::kPush, nullptr);
   if (!status) {
     return tl::unexpected(status.error());
   }

@@ -120,6 +120,19 @@ store::Status Exchange::LoadPace(core::Snapshot& snapshot) {
 
 // ---------------------------------------------------------------- scope
 
+core::Result<core::Task> Exchange::NewTask(const std::shared_ptr<const core::Plan>& plan,
+                                           const store::Listed& listed, core::Instant seen) const {
+  auto name = crypto::RandomName(kTaskNameLength);
+  if (!name) {
+    return tl::unexpected(name.error());
+  }
+  core::Task task = core::MakeTask(plan, std::move(*name), now_.wall);
+  task.listed_white = listed.white;
+  task.listed_black = listed.black;
+  task.position = PositionOf(listed.rank, listed.position, seen);
+  return task;
+}
+
 store::Status Exchange::Join(const core::DeviceKey& key,
                              const std::shared_ptr<const core::Plan>& plan, bool if_matches) {
   const store::ProductEntry* product = catalogue_->FindProduct(key.product);
@@ -146,35 +159,32 @@ store::Status Exchange::Join(const core::DeviceKey& key,
   if (*has) {
     return {};
   }
-  auto name = crypto::RandomName(kTaskNameLength);
-  if (!name) {
-    return tl::unexpected(name.error());
+  auto made = NewTask(plan, *listed, device.seen);
+  if (!made) {
+    return tl::unexpected(made.error());
   }
-  core::Decision decision;
-  decision.device = device;
-  decision.tasks.push_back(core::MakeTask(plan, std::move(*name), now_.wall));
-  decision.tasks.back().position = PositionOf(listed->rank, listed->position, device.seen);
-  if (auto status = store_->Save(decision, now_.wall); !status) {
+  core::Task task = std::move(*made);
+  // Its plan's pace counts too.
+  loaded->snapshot.prospects = {task};
+  if (auto status = LoadPace(loaded->snapshot); !status) {
     return status;
   }
-  return Next(key);
+  loaded->snapshot.prospects.clear();
+  return Apply(*loaded, core::DecideJoin(loaded->snapshot, std::move(task), now_), Lane::kPush,
+               nullptr);
 }
 
 core::Result<std::optional<core::Task>> Exchange::MakeAway(
     const std::shared_ptr<const core::Plan>& plan, const store::Candidate& candidate) {
   const store::ProductEntry* product = catalogue_->FindProduct(plan->product);
-  if (product == nullptr || connections_.Find(candidate.device.key) != nullptr) {
+  if (product == nullptr || plan->overrides || connections_.Find(candidate.device.key) != nullptr) {
     return std::nullopt;
   }
-  auto name = crypto::RandomName(kTaskNameLength);
-  if (!name) {
-    return tl::unexpected(name.error());
+  auto made = NewTask(plan, candidate.listed, candidate.device.seen);
+  if (!made) {
+    return tl::unexpected(made.error());
   }
-  core::Task task = core::MakeTask(plan, std::move(*name), now_.wall);
-  task.listed_white = candidate.listed.white;
-  task.listed_black = candidate.listed.black;
-  task.position =
-      PositionOf(candidate.listed.rank, candidate.listed.position, candidate.device.seen);
+  core::Task task = std::move(*made);
   Loaded loaded;
   core::Snapshot& snapshot = loaded.snapshot;
   snapshot.product = product->product;
@@ -233,15 +243,31 @@ store::Status Exchange::LookBefore(const store::ProductEntry& product, const cor
     const store::Listed& listed = slice->front().listed;
     store::Status status = store_->AddLooked(plan->name, device.id);
     if (status && core::Matches(*plan, device, listed.white, listed.black)) {
-      status = plan->percent ? store_->AddMember(
-                                   plan->name, core::StableHash(plan->name, key.device), device.id)
-                             : Join(key, plan);
+      status = Take(plan, device, listed);
     }
     if (!status) {
       return status;
     }
   }
   return {};
+}
+
+// The plan takes the device, and offers nothing: the uplink that is about to be judged does.
+store::Status Exchange::Take(const std::shared_ptr<const core::Plan>& plan,
+                             const core::Device& device, const store::Listed& listed) {
+  if (plan->percent) {
+    return store_->AddMember(plan->name, core::StableHash(plan->name, device.key.device),
+                             device.id);
+  }
+  if (plan->overrides) {
+    return Join(device.key, plan);
+  }
+  auto task = NewTask(plan, listed, device.seen);
+  if (!task) {
+    return tl::unexpected(task.error());
+  }
+  const std::pair<store::DeviceRef, core::Task> one{{device.id, device.key}, std::move(*task)};
+  return store_->AddTasks({&one, 1}, now_.wall);
 }
 
 // ---------------------------------------------------------------- acts
@@ -277,6 +303,15 @@ core::Result<int> Exchange::Explain(std::int64_t request, const core::DeviceKey&
     core::Task task = *has ? **has : core::MakeTask(one, "", now_.wall);
     task.listed_white = listed->white;
     task.listed_black = listed->black;
+    if (!*has && (one->scope_kind == core::ScopeKind::kStatic || one->new_reports)) {
+      auto member =
+          store_->IsMember(one->name, core::StableHash(one->name, key.device), snapshot.device.id);
+      if (!member) {
+        return tl::unexpected(member.error());
+      }
+      task.member = *member;
+      task.in_phase = !*member;
+    }
     snapshot.prospects = {task};
     if (auto status = LoadPace(snapshot); !status) {
       return tl::unexpected(status.error());

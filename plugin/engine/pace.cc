@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/rollout.h"
 #include "core/step.h"
 
 namespace ota::engine {
@@ -33,12 +34,14 @@ const core::Task* Before(const core::Snapshot& snapshot, std::int64_t id) {
   return nullptr;
 }
 
-int Failed(core::TaskState state) {
-  return state == core::TaskState::kFailed ? 1 : 0;
+int Failed(const core::Task* task) {
+  return task != nullptr && core::IsFailure(*task) ? 1 : 0;
 }
 
-int Ended(core::TaskState state) {
-  return state == core::TaskState::kFailed || state == core::TaskState::kSucceeded ? 1 : 0;
+int Ended(const core::Task* task) {
+  return task != nullptr && (core::IsFailure(*task) || task->state == core::TaskState::kSucceeded)
+             ? 1
+             : 0;
 }
 
 // The time that `bytes` take.
@@ -89,7 +92,7 @@ void Pace::Apply(const core::Snapshot& before, const core::Decision& decision,
   for (const core::Task& task : decision.tasks) {
     const core::Task* old = Before(before, task.id);
     const core::TaskState was = old == nullptr ? core::TaskState::kQueued : old->state;
-    if (Ended(task.state) != Ended(was) || Failed(task.state) != Failed(was)) {
+    if (Ended(&task) != Ended(old) || Failed(&task) != Failed(old)) {
       ended_.insert(task.plan->name);
     }
     if (task.state == was) {
@@ -101,8 +104,8 @@ void Pace::Apply(const core::Snapshot& before, const core::Decision& decision,
     }
     state->counts.open +=
         static_cast<int>(core::IsOpen(task.state)) - static_cast<int>(core::IsOpen(was));
-    state->counts.failed += Failed(task.state) - Failed(was);
-    state->counts.ended += Ended(task.state) - Ended(was);
+    state->counts.failed += Failed(&task) - Failed(old);
+    state->counts.ended += Ended(&task) - Ended(old);
   }
   // By the log, since a task may be offered and end again in one decision.
   for (const core::LogEntry& entry : decision.log) {

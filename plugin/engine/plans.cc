@@ -405,6 +405,7 @@ store::Status Plans::NoteTime(store::Store& store, core::Now now) {
     return tl::unexpected(hold.error());
   }
   if (*hold && **hold <= now.wall) {
+    stale_ = true;  // whose downloads are cut is read with the catalogue
     Wake("");
     WakePlans("");
   }
@@ -426,10 +427,6 @@ store::Status Plans::Proceed(store::Store& store, core::Now now) {
         !entry.state->scanned) {
       continue;
     }
-    auto waiting = store.WaitingDevices(name, kWaiting);
-    if (!waiting) {
-      return tl::unexpected(waiting.error());
-    }
     // When the next offer may be made; nothing: when a task ends.
     const auto slot = [&]() -> core::Result<std::optional<core::Instant>> {
       auto pace = exchange_.PaceOf(name);
@@ -442,22 +439,30 @@ store::Status Plans::Proceed(store::Store& store, core::Now now) {
       return std::max(plan.rate ? (*pace)->next_offer : core::Instant{},
                       plan.bytes_per_second ? (*pace)->next_download : core::Instant{});
     };
-    for (const store::DeviceRef& device : *waiting) {
-      auto at = slot();
-      if (!at) {
-        return tl::unexpected(at.error());
-      }
-      if (!*at || **at > now.steady) {
-        break;
-      }
-      if (auto status = exchange_.Try(device.key, [&] { return exchange_.Next(device.key); });
-          !status) {
-        return status;
-      }
-    }
     auto at = slot();
     if (!at) {
       return tl::unexpected(at.error());
+    }
+    if (!*at) {
+      continue;
+    }
+    // Before the slot it is enough to know that somebody waits for it.
+    auto waiting = store.WaitingDevices(name, **at > now.steady ? 1 : kWaiting);
+    if (!waiting) {
+      return tl::unexpected(waiting.error());
+    }
+    for (const store::DeviceRef& device : *waiting) {
+      if (!*at || **at > now.steady) {
+        break;
+      }
+      auto status = exchange_.Try(device.key, [&] { return exchange_.Next(device.key); });
+      if (!status) {
+        return status;
+      }
+      at = slot();
+      if (!at) {
+        return tl::unexpected(at.error());
+      }
     }
     if (waiting->empty() || !*at) {
       continue;
@@ -483,7 +488,7 @@ store::Status Plans::CheckHalts(store::Store& store, core::Now now) {
     }
     store::PlanState state = *found->second.state;
     const auto since = [](int count, std::int64_t base) {
-      return static_cast<int>(std::max<std::int64_t>(0, count - base));
+      return std::max<std::int64_t>(0, count - base);
     };
     const std::optional<std::string> why =
         core::Halts(*found->second.plan, since((*pace)->counts.failed, state.base_failed),
@@ -621,8 +626,8 @@ core::Result<Plans::Answer> Plans::Act(store::Store& store, const store::Request
                : std::pair{store::RequestState::kDone, std::to_string(*plans) + " plans"};
   }
   if (request.act == "cancel") {
-    auto canceled = exchange_.Cancel(key, request.plan, core::Reason::kTaskCanceled,
-                                     request.argument, Exchange::Extent::kAll);
+    auto canceled =
+        exchange_.Cancel(key, request.plan, core::Reason::kTaskCanceled, request.argument);
     if (!canceled) {
       return tl::unexpected(canceled.error());
     }
@@ -670,15 +675,17 @@ core::Result<int> Plans::AnswerRequests(store::Store& store, core::Now now, Time
 // Makes the tasks of those candidates that have none. Devices that are away cost two inserts each;
 // the others get their offer at once.
 store::Status Plans::AddTasks(store::Store& store, const std::shared_ptr<const core::Plan>& plan,
-                              const std::vector<store::Candidate>& candidates, bool if_matches) {
-  std::vector<std::pair<std::int64_t, core::Task>> away;
+                              const std::vector<store::Candidate>& candidates, bool if_matches,
+                              core::Now now) {
+  std::vector<std::pair<store::DeviceRef, core::Task>> away;
   for (const store::Candidate& candidate : candidates) {
     auto task = exchange_.MakeAway(plan, candidate);
     if (!task) {
       return tl::unexpected(task.error());
     }
     if (*task) {
-      away.emplace_back(candidate.device.id, std::move(**task));
+      away.emplace_back(store::DeviceRef{candidate.device.id, candidate.device.key},
+                        std::move(**task));
       continue;
     }
     const core::DeviceKey& key = candidate.device.key;
@@ -687,7 +694,7 @@ store::Status Plans::AddTasks(store::Store& store, const std::shared_ptr<const c
       return status;
     }
   }
-  return away.empty() ? store::Status{} : store.AddTasks(away);
+  return away.empty() ? store::Status{} : store.AddTasks(away, now.wall);
 }
 
 store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
@@ -701,6 +708,14 @@ store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
   const std::shared_ptr<const core::Plan>& plan = found->second.plan;
   store::PlanState state = *found->second.state;
   const bool is_static = plan->scope_kind == core::ScopeKind::kStatic;
+  if (is_static && state.last_device_id == 0) {
+    // It was held in a restored database before it was activated.
+    auto last = store.RegisteredDevices();
+    if (!last) {
+      return tl::unexpected(last.error());
+    }
+    state.last_device_id = *last;
+  }
   auto devices = store.DevicesAfter(*plan, job.cursor, kScanSlice);
   if (!devices) {
     return tl::unexpected(devices.error());
@@ -727,7 +742,7 @@ store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
       return status;
     }
   }
-  if (auto status = AddTasks(store, plan, matching, true); !status) {
+  if (auto status = AddTasks(store, plan, matching, true, now); !status) {
     return status;
   }
   state.scanned_id = job.done ? 0 : job.cursor;
@@ -784,7 +799,7 @@ store::Status Plans::EndScan(store::Store& store, const core::Plan& plan, store:
   return store.SaveScan(state);
 }
 
-store::Status Plans::Pick(store::Store& store, Job& job) {
+store::Status Plans::Pick(store::Store& store, Job& job, core::Now now) {
   const auto found = exchange_.catalogue().plans.find(job.plan);
   if (found == exchange_.catalogue().plans.end() || !found->second.state ||
       !found->second.plan->percent || found->second.state->phase == store::PlanPhase::kCanceled ||
@@ -815,7 +830,7 @@ store::Status Plans::Pick(store::Store& store, Job& job) {
     }
   }
   // Also one that has changed since: it matched when the plan was activated.
-  if (auto status = AddTasks(store, plan, without, false); !status) {
+  if (auto status = AddTasks(store, plan, without, false, now); !status) {
     return status;
   }
   if (!job.done) {
@@ -852,26 +867,12 @@ store::Status Plans::CancelSlice(store::Store& store, Job& job) {
   if (!devices) {
     return tl::unexpected(devices.error());
   }
-  auto extent = Exchange::Extent::kAll;
-  const bool end = job.kind == JobKind::kEnd;
-  if (const auto plan = exchange_.catalogue().FindPlan(job.plan); end && plan != nullptr) {
-    switch (plan->at_end) {
-      case core::AtEnd::kStop:
-        extent = Exchange::Extent::kQueued;
-        break;
-      case core::AtEnd::kCancel:
-        extent = Exchange::Extent::kUnstarted;
-        break;
-      case core::AtEnd::kForce:
-        break;
-    }
-  }
+  const core::Reason reason =
+      job.kind == JobKind::kEnd ? core::Reason::kPlanEnded : core::Reason::kPlanCanceled;
   for (const store::DeviceRef& device : *devices) {
     job.cursor = device.id;
     auto status = exchange_.Try(device.key, [&]() -> store::Status {
-      auto canceled = exchange_.Cancel(device.key, job.plan,
-                                       end ? core::Reason::kPlanEnded : core::Reason::kPlanCanceled,
-                                       "", extent);
+      auto canceled = exchange_.Cancel(device.key, job.plan, reason, "");
       if (!canceled) {
         return tl::unexpected(canceled.error());
       }
@@ -905,7 +906,7 @@ store::Status Plans::Slice(store::Store& store, Job& job, core::Now now) {
     case JobKind::kScan:
       return Scan(store, job, now);
     case JobKind::kPick:
-      return Pick(store, job);
+      return Pick(store, job, now);
     case JobKind::kCancel:
     case JobKind::kEnd:
       return CancelSlice(store, job);

@@ -82,6 +82,7 @@ class Plans {
   // The catalogue is out of date: load it again in the next transaction. Asked once per
   // transaction.
   bool TakeStale() { return std::exchange(stale_, false); }
+  bool stale() const { return stale_; }
 
   // The transaction was committed, or was not: then what was done is done again.
   void Committed();
@@ -115,9 +116,10 @@ class Plans {
   store::Status Scan(store::Store& store, Job& job, core::Now now);
   store::Status EndScan(store::Store& store, const core::Plan& plan, store::PlanState state,
                         core::Now now);
-  store::Status Pick(store::Store& store, Job& job);
+  store::Status Pick(store::Store& store, Job& job, core::Now now);
   store::Status AddTasks(store::Store& store, const std::shared_ptr<const core::Plan>& plan,
-                         const std::vector<store::Candidate>& candidates, bool if_matches);
+                         const std::vector<store::Candidate>& candidates, bool if_matches,
+                         core::Now now);
   store::Status QueuedSlice(store::Store& store, Job& job);
   store::Status CancelSlice(store::Store& store, Job& job);
   store::Status Devices(Job& job);

@@ -152,6 +152,7 @@ struct Server::State {
   mutable std::mutex mutex;  // guards what follows; never held over I/O
   std::shared_ptr<const AddressKey> key;
   bool serving = true;
+  std::unordered_set<std::int64_t> held;  // devices
   bool stopping = false;
   std::set<Download*> downloads;
   Pacer pacer;
@@ -167,7 +168,8 @@ struct Server::State {
   bool Admit(Download* download) {
     const std::int64_t descriptors = connections + static_cast<std::int64_t>(files->in_use());
     const std::lock_guard lock(mutex);
-    if (!serving || stopping || std::cmp_greater_equal(downloads.size(), options.max_connections) ||
+    if (!serving || stopping || held.contains(download->device) ||
+        std::cmp_greater_equal(downloads.size(), options.max_connections) ||
         descriptors > Descriptors()) {
       return false;
     }
@@ -183,14 +185,17 @@ struct Server::State {
 
   // The caller holds the mutex. The socket is open: a download leaves the set before its socket is
   // closed.
+  void Cut(Download* download) {
+    download->cut = true;
+    shutdown(download->socket, SHUT_RDWR);
+    if (download->waiting) {
+      pacer.Forget(download);
+      Resume(download);
+    }
+  }
   void CutAll() {
     for (Download* download : downloads) {
-      download->cut = true;
-      shutdown(download->socket, SHUT_RDWR);
-      if (download->waiting) {
-        pacer.Forget(download);
-        Resume(download);
-      }
+      Cut(download);
     }
   }
 
@@ -319,7 +324,7 @@ MHD_Result Server::State::Handle(MHD_Connection* connection, std::string_view ur
   {
     const std::lock_guard lock(mutex);
     current_key = key;
-    serves = serving;
+    serves = serving && !held.contains(address->grant.device);
   }
   const Grant& grant = address->grant;
   const std::shared_ptr<const ServedFiles> table = files->table();
@@ -563,6 +568,16 @@ void Server::SetServing(bool serving) {
   state_->serving = serving;
   if (!serving) {
     state_->CutAll();
+  }
+}
+
+void Server::SetHeld(std::unordered_set<std::int64_t> devices) {
+  const std::lock_guard lock(state_->mutex);
+  state_->held.swap(devices);
+  for (State::Download* download : state_->downloads) {
+    if (state_->held.contains(download->device)) {
+      state_->Cut(download);
+    }
   }
 }
 

@@ -23,6 +23,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_set>
 
 #include "core/result.h"
 #include "package/address.h"
@@ -86,6 +87,9 @@ class Server {
 
   // False: every request gets 503, and downloads that run are cut.
   void SetServing(bool serving);
+
+  // Devices (rows) that get 503 until they are not among them any more; their downloads are cut.
+  void SetHeld(std::unordered_set<std::int64_t> devices);
 
   // After a new key was loaded; addresses of the old one are 403.
   void SetKey(AddressKey key);

@@ -162,13 +162,21 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
   });
 }
 
-Status Store::AddTasks(std::span<const std::pair<std::int64_t, core::Task>> tasks) {
+Status Store::AddTasks(std::span<const std::pair<DeviceRef, core::Task>> tasks,
+                       core::Instant wall) {
   return impl_->RunWrite([&]() -> Status {
-    for (const auto& [device_id, task] : tasks) {
+    core::LogEntry line;
+    line.event = "plan";
+    line.new_state = core::Name(core::TaskState::kQueued);
+    line.detail = "the device matches";
+    for (const auto& [device, task] : tasks) {
       core::Task copy = task;
-      if (Status saved = SaveTask(*impl_, copy, device_id); !saved) {
+      if (Status saved = SaveTask(*impl_, copy, device.id); !saved) {
         return saved;
       }
+      line.task = task.name;
+      line.plan = task.plan->name;
+      WriteLog(*impl_, line, device.key, wall);
     }
     return {};
   });

@@ -112,7 +112,8 @@ Status Store::SaveScan(const PlanState& state) {
   return impl_->RunWrite([&]() -> Status {
     impl_->Write();
     impl_->Ask(sql::kSaveScan)
-        .Bind(state.plan, state.scanned_id, state.scanned, state.members, state.picked)
+        .Bind(state.plan, state.scanned_id, state.scanned, state.members, state.picked,
+              state.last_device_id)
         .Run();
     return {};
   });
@@ -140,6 +141,15 @@ Status Store::AddLooked(std::string_view plan, std::int64_t device_id) {
   return AddMember(plan, -1, device_id);
 }
 
+core::Result<bool> Store::IsMember(std::string_view plan, std::int64_t hash,
+                                   std::int64_t device_id) {
+  return impl_->Run([&]() -> core::Result<bool> {
+    Query row = impl_->Ask(sql::kIsMember);
+    row.Bind(plan, hash, device_id).Next();
+    return row.Flag(0);
+  });
+}
+
 Status Store::DropLooked(std::string_view plan) {
   return impl_->RunWrite([&]() -> Status {
     impl_->Write();
@@ -157,6 +167,10 @@ core::Result<std::int64_t> Store::CountMembers(std::string_view plan) {
 
 core::Result<std::int64_t> Store::CountTasks(std::string_view plan, core::TaskState state) {
   return impl_->Run([&] {
+    if (state == core::TaskState::kFailed) {
+      Query row = impl_->Ask(sql::kCountFailures);
+      return Number(row.Bind(plan));
+    }
     Query row = impl_->Ask(sql::kCountTasks);
     return Number(row.Bind(plan, core::Name(state)));
   });
@@ -197,6 +211,17 @@ core::Result<std::optional<core::Instant>> Store::NextHoldEnd(core::Instant wall
     Query row = impl_->Ask(sql::kNextHoldEnd);
     row.Bind(wall).Next();
     return row.MaybeTime(0);
+  });
+}
+
+core::Result<std::vector<std::int64_t>> Store::HeldDevices(core::Instant wall) {
+  return impl_->Run([&]() -> core::Result<std::vector<std::int64_t>> {
+    std::vector<std::int64_t> devices;
+    Query rows = impl_->Ask(sql::kHeldDevices);
+    for (rows.Bind(wall); rows.Next();) {
+      devices.push_back(rows.Int(0));
+    }
+    return devices;
   });
 }
 

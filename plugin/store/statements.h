@@ -92,6 +92,15 @@ inline constexpr const char* kPlanRetries = "SELECT reason FROM plan_retry WHERE
 inline constexpr const char* kTelemetry = "SELECT product, value, topic, path FROM telemetry";
 inline constexpr const char* kAnyHold = "SELECT EXISTS (SELECT 1 FROM hold)";
 // Among the holds: once per load of the catalogue.
+#define OTA_HELD "(h.until_ms IS NULL OR h.until_ms > ?1)"
+inline constexpr const char* kHeldDevices =
+    "SELECT d.id FROM hold h JOIN device_state d ON d.product = h.product AND d.name = h.device"
+    " WHERE h.device <> '' AND " OTA_HELD
+    " UNION SELECT d.id FROM hold h JOIN device_state d ON d.product = h.product"
+    " WHERE h.device = '' AND h.product <> '' AND " OTA_HELD
+    " UNION SELECT d.id FROM device_state d"
+    " WHERE EXISTS (SELECT 1 FROM hold h WHERE h.product = '' AND h.device = '' AND " OTA_HELD ")";
+#undef OTA_HELD
 inline constexpr const char* kNextHoldEnd = "SELECT min(until_ms) FROM hold WHERE until_ms > ?1";
 
 // -- devices and tasks
@@ -246,8 +255,8 @@ inline constexpr const char* kSavePlanState =
     " ON CONFLICT(plan) DO UPDATE SET state = excluded.state, reason = excluded.reason,"
     " activated_ms = excluded.activated_ms, ended_ms = excluded.ended_ms";
 inline constexpr const char* kSaveScan =
-    "UPDATE plan_state SET scanned_id = ?2, scanned = ?3, members = ?4, picked = ?5"
-    " WHERE plan = ?1";
+    "UPDATE plan_state SET scanned_id = ?2, scanned = ?3, members = ?4, picked = ?5,"
+    " last_device_id = ?6 WHERE plan = ?1";
 inline constexpr const char* kSaveHalt =
     "UPDATE plan_state SET halted = ?2, base_failed = ?3, base_ended = ?4 WHERE plan = ?1";
 // A slice of a product's devices with what Matches() and the order of a plan's tasks look at.
@@ -284,11 +293,15 @@ inline constexpr const char* kAddMember =
     "INSERT INTO plan_member(plan, hash, device_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 // The note that a device was looked at before the scan came to it.
 inline constexpr const char* kDropLooked = "DELETE FROM plan_member WHERE plan = ?1 AND hash = -1";
+inline constexpr const char* kIsMember =
+    "SELECT EXISTS (SELECT 1 FROM plan_member WHERE plan = ?1 AND hash = ?2 AND device_id = ?3)";
 inline constexpr const char* kCountMembers =
     "SELECT count(*) FROM plan_member WHERE plan = ?1 AND hash >= 0";
 // Once per plan and start, and then kept in memory.
 inline constexpr const char* kCountTasks =
     "SELECT count(*) FROM task WHERE plan = ?1 AND state = ?2";
+inline constexpr const char* kCountFailures =
+    "SELECT count(*) FROM task WHERE plan = ?1 AND state = 'failed' AND reason <> 'busy'";
 inline constexpr const char* kQueuedDevices =
     "SELECT t.device_id, d.product, d.name, t.reason FROM task t"
     " JOIN device_state d ON d.id = t.device_id"
@@ -420,8 +433,10 @@ inline constexpr const char* kHot[] = {
     kSliceVersions,
     kSliceTags,
     kDropLooked,
+    kIsMember,
     kCountMembers,
     kCountTasks,
+    kCountFailures,
     kQueuedDevices,
     kFailedDevices,
     kWaitingDevices,

@@ -354,6 +354,9 @@ class Store {
 
   // -- brakes: when the next hold, and the next time aside, ends after `wall`
   core::Result<std::optional<core::Instant>> NextHoldEnd(core::Instant wall);
+  // The registered devices that are held at `wall`. Reads the products that are held: once per load
+  // of the catalogue.
+  core::Result<std::vector<std::int64_t>> HeldDevices(core::Instant wall);
   core::Result<std::optional<core::Instant>> NextStreakEnd(core::Instant wall);
   // Devices whose time aside ended after `after` and up to `until`.
   core::Result<std::vector<DeviceRef>> StreaksEnded(core::Instant after, core::Instant until,
@@ -372,13 +375,15 @@ class Store {
   // Members of a static plan with a percentage, after (hash, id) in the order of picking.
   core::Result<std::vector<Candidate>> MembersAfter(const core::Plan& plan, std::int64_t hash,
                                                     std::int64_t after_id, int limit);
-  // Inserts new tasks of devices that are away, with nothing else to write.
-  Status AddTasks(std::span<const std::pair<std::int64_t, core::Task>> tasks);
+  // Inserts new tasks of devices that are away, and a line of the log for each.
+  Status AddTasks(std::span<const std::pair<DeviceRef, core::Task>> tasks, core::Instant wall);
   Status AddMember(std::string_view plan, std::int64_t hash, std::int64_t device_id);
+  core::Result<bool> IsMember(std::string_view plan, std::int64_t hash, std::int64_t device_id);
   // A device was looked at before the scan of a static plan came to it; forgotten when it ends.
   Status AddLooked(std::string_view plan, std::int64_t device_id);
   Status DropLooked(std::string_view plan);
   core::Result<std::int64_t> CountMembers(std::string_view plan);
+  // Of failed ones, those that are failures (core::IsFailure).
   core::Result<std::int64_t> CountTasks(std::string_view plan, core::TaskState state);
   // Devices with a queued task of the plan; with a failed one.
   core::Result<std::vector<Queued>> QueuedDevices(std::string_view plan,

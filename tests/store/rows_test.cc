@@ -604,6 +604,12 @@ TEST_F(Rows, TheWidestHoldInForceCounts) {
             "");
   Load();
   EXPECT_TRUE(catalogue_->holds);
+  const std::int64_t d1 = Register("d1").id;
+  const std::int64_t d2 = Register("d2").id;
+  const std::int64_t p1 = Register("d1", "pump").id;
+  EXPECT_THAT(*store_->HeldDevices(At(99)), ElementsAre(d1, d2, p1));
+  EXPECT_THAT(*store_->HeldDevices(At(100)), ElementsAre(d1, d2));
+  EXPECT_THAT(*store_->HeldDevices(At(500)), ElementsAre(d1));
   EXPECT_EQ((*store_->LoadHold(key, At(99)))->reason, "site");
   EXPECT_EQ((*store_->LoadHold(key, At(100)))->reason, "product");
   EXPECT_EQ((*store_->LoadHold(key, At(100)))->until, At(500));
@@ -663,8 +669,11 @@ TEST_F(Rows, MembersComeInTheOrderOfTheirHashWithWhatTheyHave) {
   task.reason = core::Reason::kOffline;
   task.position = 5;
   task.components.emplace_back().name = "main";
-  const std::vector<std::pair<std::int64_t, core::Task>> tasks = {{devices[1].id, task}};
-  ASSERT_TRUE(store_->AddTasks(tasks));
+  const std::vector<std::pair<DeviceRef, core::Task>> tasks = {
+      {{devices[1].id, devices[1].key}, task}};
+  ASSERT_TRUE(store_->AddTasks(tasks, At(1)));
+  EXPECT_TRUE(*store_->IsMember("spring", 30, devices[0].id));
+  EXPECT_FALSE(*store_->IsMember("spring", 31, devices[0].id));
   ASSERT_TRUE(store_->Commit(At(1)));
   EXPECT_EQ(*store_->CountMembers("spring"), 3);
   auto members = store_->MembersAfter(plan, -1, 0, 10);

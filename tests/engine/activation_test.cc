@@ -1,0 +1,242 @@
+// The activation of a plan on many devices: what it takes, what it holds up, and what a crash in
+// its middle leaves. OTA_DEVICES=100000 engine_test --gtest_filter='Activation.*' states the
+// figures.
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+
+namespace ota::engine {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kPatience{60};
+
+class Activation : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "ota-activation-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    directory_ = name;
+    std::filesystem::create_directory(directory_ / "packages");
+    std::ofstream(directory_ / "packages" / "main-2.bin") << std::string(5000, 'x');
+    options_.database = (directory_ / "ota.db").string();
+    options_.packages = (directory_ / "packages").string();
+    options_.token_key = (directory_ / "token.key").string();
+    options_.download_base = "http://files.example/ota";
+  }
+  void TearDown() override {
+    Stop();
+    std::filesystem::remove_all(directory_);
+  }
+
+  static int Devices(int otherwise) {
+    const char* text = std::getenv("OTA_DEVICES");
+    return text == nullptr ? otherwise : std::atoi(text);
+  }
+
+  void Start() {
+    inbox_ = std::make_unique<Inbox>();
+    outbox_ = std::make_unique<Outbox>();
+    auto started = Engine::Start(options_, *inbox_, *outbox_, [] { return std::uint64_t{7}; });
+    ASSERT_TRUE(started) << started.error().message;
+    engine_ = std::move(*started);
+  }
+  void Stop() {
+    if (engine_) {
+      engine_->Stop();
+      engine_.reset();
+    }
+  }
+
+  void Sql(const std::string& text) const {
+    SQLite::Database database(options_.database, SQLite::OPEN_READWRITE, 60000);
+    database.exec(text);
+  }
+  std::string Ask(const std::string& query) const {
+    SQLite::Database database(options_.database, SQLite::OPEN_READONLY, 10000);
+    SQLite::Statement statement(database, query);
+    return statement.executeStep() ? statement.getColumn(0).getString() : "";
+  }
+  bool Until(const std::function<bool()>& done) {
+    const auto end = steady_clock::now() + kPatience;
+    while (steady_clock::now() < end) {
+      try {
+        if (done()) {
+          return true;
+        }
+      } catch (const std::exception&) {
+      }
+      std::this_thread::sleep_for(milliseconds(2));
+    }
+    return false;
+  }
+
+  // A product with `devices` devices that reported 1.0, every tenth of them 2.0, and a draft.
+  void MakeSite(int devices, const std::string& plan) {
+    Start();
+    ASSERT_TRUE(Until([&] { return !Ask("SELECT pid FROM engine_health").empty(); }));
+    Sql("INSERT INTO product(name) VALUES ('acme');"
+        "INSERT INTO component(product, name) VALUES ('acme', 'main');"
+        "INSERT INTO package(product, name, component, version) VALUES ('acme', 'main-2', 'main', "
+        "'2.0');"
+        "INSERT INTO package_file(product, package, path) VALUES ('acme', 'main-2', "
+        "'main-2.bin');" +
+        plan +
+        "INSERT INTO plan_component(plan, seq, component, full) VALUES ('spring', 1, 'main', "
+        "'main-2');");
+    ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; }));
+    Stop();
+    Sql("BEGIN IMMEDIATE; UPDATE engine_state SET writing = 1;"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " +
+        std::to_string(devices) +
+        ") INSERT INTO device_state(id, product, name, registered_ms, seen_ms)"
+        " SELECT i, 'acme', printf('device-%06d', i), 1, i FROM n;"
+        "INSERT INTO device_version(device_id, component, version, since_ms)"
+        " SELECT id, 'main', iif(id % 10 = 0, '2.0', '1.0'), 1 FROM device_state;"
+        "UPDATE engine_state SET writing = 0; COMMIT;");
+  }
+
+  // The longest time for which another process finds the database locked until `done`.
+  milliseconds LongestHold(const std::function<bool()>& done) {
+    SQLite::Database other(options_.database, SQLite::OPEN_READWRITE, 0);
+    milliseconds longest{0};
+    auto free = steady_clock::now();
+    EXPECT_TRUE(Until([&] {
+      try {
+        other.exec("BEGIN IMMEDIATE");
+        other.exec("ROLLBACK");
+        free = steady_clock::now();
+      } catch (const SQLite::Exception&) {
+        longest =
+            std::max(longest, std::chrono::duration_cast<milliseconds>(steady_clock::now() - free));
+      }
+      return done();
+    }));
+    return longest;
+  }
+
+  std::filesystem::path directory_;
+  Options options_;
+  std::unique_ptr<Inbox> inbox_;
+  std::unique_ptr<Outbox> outbox_;
+  std::unique_ptr<Engine> engine_;
+};
+
+constexpr const char* kStatic =
+    "INSERT INTO plan(name, product, scope_kind) VALUES ('spring', 'acme', 'static');";
+
+TEST_F(Activation, ReachesEveryDeviceInSlicesThatHoldUpNobody) {
+  const int devices = Devices(3000);
+  MakeSite(devices, kStatic);
+  Start();
+  ASSERT_TRUE(
+      Until([&] { return Ask("SELECT pid FROM engine_health") == std::to_string(getpid()); }));
+  const auto before = steady_clock::now();
+  Sql("UPDATE plan SET wanted = 'active'");
+  const std::clock_t cpu = std::clock();
+  const milliseconds longest =
+      LongestHold([&] { return Ask("SELECT scanned FROM plan_state") == "1"; });
+  const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - before);
+  std::printf("%d devices: %lld ms, %.0f ms of CPU; the database was locked for at most %lld ms\n",
+              devices, static_cast<long long>(took.count()),
+              1000.0 * static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC,
+              static_cast<long long>(longest.count()));
+  EXPECT_EQ(Ask("SELECT count(*) FROM task WHERE state = 'queued' AND reason = 'offline'"),
+            std::to_string(devices - devices / 10));
+  EXPECT_EQ(Ask("SELECT count(DISTINCT position) FROM task"),
+            std::to_string(devices - devices / 10))
+      << "who was seen last goes first";
+  EXPECT_EQ(Ask("SELECT d.id FROM task t JOIN device_state d ON d.id = t.device_id"
+                " ORDER BY t.position LIMIT 1"),
+            std::to_string(devices % 10 == 0 ? devices - 1 : devices));
+}
+
+TEST_F(Activation, AStaticPlanTakesWhatMatchedAtItsActivationAlsoAfterACrash) {
+  constexpr int kDevices = 20000;
+  MakeSite(kDevices, kStatic);
+  // The engine in a process of its own, that is killed in the middle of its scan.
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    Start();
+    for (;;) {
+      pause();
+    }
+  }
+  ASSERT_TRUE(Until([&] { return Ask("SELECT pid FROM engine_health") == std::to_string(child); }));
+  Sql("UPDATE plan SET wanted = 'active'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT scanned_id > 0 FROM plan_state") == "1"; }));
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  ASSERT_EQ(Ask("SELECT scanned FROM plan_state"), "0") << "the scan had ended before the crash";
+
+  // Before it goes on, the last device is upgraded by hand, the one before it (which had 2.0) went
+  // back, and one comes that nobody has heard of.
+  Start();
+  const auto report = [&](const std::string& device, const std::string& version) {
+    inbox_->SetPresence({{"acme", device}, 1, "client"}, true);
+    inbox_->Offer({{"acme", device},
+                   &dialect::Dialects()[0],
+                   dialect::UplinkKind::kVersion,
+                   R"({"components":{"main":")" + version + "\"}}",
+                   1,
+                   steady_clock::now()});
+  };
+  report("device-019999", "2.0");
+  report("device-020000", "1.0");
+  report("newcomer", "1.0");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT scanned FROM plan_state") == "1"; }));
+  const auto state = [&](const std::string& device) {
+    return Ask(
+        "SELECT t.state FROM task t JOIN device_state d ON d.id = t.device_id"
+        " WHERE d.name = '" +
+        device + "'");
+  };
+  EXPECT_EQ(state("device-019999"), "succeeded") << "it matched, and has arrived by itself";
+  EXPECT_EQ(state("device-020000"), "") << "it did not match";
+  EXPECT_EQ(state("newcomer"), "") << "it was not there";
+  EXPECT_EQ(Ask("SELECT count(*) FROM task"), std::to_string(kDevices - kDevices / 10));
+  EXPECT_EQ(Ask("SELECT count(*) FROM plan_member"), "0");
+}
+
+TEST_F(Activation, APercentageOfManyIsPickedByTheStableOrder) {
+  const int devices = 2000;
+  MakeSite(devices,
+           "INSERT INTO plan(name, product, scope_kind, percent)"
+           " VALUES ('spring', 'acme', 'static', 10);");
+  Start();
+  Sql("UPDATE plan SET wanted = 'active'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT picked FROM plan_state") == "180"; }));
+  EXPECT_EQ(Ask("SELECT count(*) FROM plan_member"), "1800");
+  EXPECT_EQ(Ask("SELECT count(*) FROM task"), "180");
+  const std::string outside =
+      "SELECT count(*) FROM task WHERE device_id NOT IN (SELECT device_id FROM plan_member"
+      " ORDER BY hash LIMIT ";
+  EXPECT_EQ(Ask(outside + "180)"), "0");
+  Sql("UPDATE plan SET percent = 20");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT picked FROM plan_state") == "360"; }));
+  EXPECT_EQ(Ask("SELECT count(*) FROM task"), "360");
+  EXPECT_EQ(Ask(outside + "360)"), "0");
+}
+
+}  // namespace
+}  // namespace ota::engine
