@@ -49,6 +49,7 @@ constexpr int kInterface = 5;
 constexpr int kClientOffline = 28;
 
 constexpr auto kTicksExpected = std::chrono::seconds(2);
+constexpr auto kDroppedLine = std::chrono::seconds(60);
 constexpr core::seconds kRetryTooMany{10};
 constexpr core::seconds kRetryUnavailable{30};
 // Every device takes a message of this length [N-18].
@@ -161,12 +162,14 @@ class Service {
     if (deferred_) {
       HintAtDeferred();
     }
+    EndDisplaced();
     outbox_.Drain(sink_);
   }
 
-  // A device is on the connection of `client`.
-  std::uint64_t Seen(const core::DeviceKey& device, const struct mosquitto* client) {
-    return presence_.Seen(device, client, View(mosquitto_client_id(client)));
+  // A device is on the connection of `client`. `alone`: it is the device itself, and its dialect
+  // allows it one connection.
+  std::uint64_t Seen(const core::DeviceKey& device, const struct mosquitto* client, bool alone) {
+    return presence_.Seen(device, client, View(mosquitto_client_id(client)), alone);
   }
   void Gone(const struct mosquitto* client) { presence_.Gone(client); }
   std::uint64_t LiveOn(const core::DeviceKey& device, const struct mosquitto* client) const {
@@ -176,9 +179,9 @@ class Service {
 
   // Takes an authorised uplink; what cannot be taken is answered here, without decoding.
   void Take(const dialect::Dialect& dialect, const dialect::TopicClass& topic,
-            std::string_view payload, int qos, const struct mosquitto* client) {
+            std::string_view payload, int qos, const struct mosquitto* client, bool own) {
     core::DeviceKey device{std::string(topic.product), std::string(topic.device)};
-    const std::uint64_t connection = Seen(device, client);
+    const std::uint64_t connection = Seen(device, client, own && dialect.takes_over);
     const Clock::time_point now = Clock::now();
     auto admission = engine::Admission::kUnavailable;
     if (payload.size() > dialect::kMaxUplinkBytes) {
@@ -209,15 +212,17 @@ class Service {
     Reply(dialect, device, connection, client, std::move(reply));
   }
 
-  // Answers an uplink that did not reach the engine; at most once a second per client.
+  // Answers an uplink that did not reach the engine; at most once a second per client. Where the
+  // dialect has no such answer, the log counts them.
   void Reply(const dialect::Dialect& dialect, const core::DeviceKey& device,
              std::uint64_t connection, const struct mosquitto* client, core::Reply reply) {
     if (connection == 0 || outbox_.Full() || !replies_.Allow(client, Clock::now())) {
       return;
     }
+    const core::ReplyCode code = reply.code;
     const auto now = std::chrono::floor<core::Duration>(std::chrono::system_clock::now());
     auto encoded = dialect.encode(device, std::move(reply), {kSmallestMaxBytes, now});
-    if (encoded) {
+    if (encoded && !encoded->topic.empty() && !encoded->addressed) {
       outbox_.Push({{engine::Lane::kAnswer,
                      device,
                      connection,
@@ -225,7 +230,25 @@ class Service {
                      std::move(encoded->topic),
                      std::move(encoded->payload),
                      encoded->qos}});
+    } else {
+      Dropped(device, code);
     }
+  }
+
+  // An uplink was dropped, and its device cannot be told.
+  void Dropped(const core::DeviceKey& device, core::ReplyCode code) {
+    ++dropped_;
+    const Clock::time_point now = Clock::now();
+    if (dropped_said_ && now - *dropped_said_ < kDroppedLine) {
+      return;
+    }
+    dropped_said_ = now;
+    Log(engine::LogLevel::kWarning,
+        std::to_string(std::exchange(dropped_, 0)) +
+            " messages were dropped of devices whose dialect has no answer to them (at most one a "
+            "second of a device is counted); the last one: device " +
+            device.product + "/" + device.device + ", code " +
+            std::to_string(static_cast<int>(code)));
   }
 
   // Tells of a denial; at most once a second per client. `act` continues "client 'x' ".
@@ -272,6 +295,18 @@ class Service {
   }
 
  private:
+  // A second login of a device ends the first, where its dialect says so.
+  void EndDisplaced() {
+    for (const engine::Presence::Displaced& displaced : presence_.TakeDisplaced()) {
+      if (mosquitto_kick_client_by_clientid(displaced.client_id.c_str(), false) ==
+          MOSQ_ERR_SUCCESS) {
+        Log(engine::LogLevel::kNotice,
+            "device " + displaced.device.product + "/" + displaced.device.device +
+                " has connected again: its connection " + Quote(displaced.client_id) + " is ended");
+      }
+    }
+  }
+
   void HintAtDeferred() {
     if (!std::exchange(proved_allowed_, true)) {
       Log(engine::LogLevel::kWarning,
@@ -295,6 +330,8 @@ class Service {
   std::unique_ptr<engine::Engine> engine_;
   guard::OncePerSecond replies_;
   guard::OncePerSecond denials_;
+  int dropped_ = 0;
+  std::optional<Clock::time_point> dropped_said_;
   std::optional<Clock::time_point> first_callback_;
   bool told_ticks_ = false;
   std::optional<std::string> deferred_;  // topic of a deferred publish, until the next tick
@@ -363,14 +400,15 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   const dialect::TopicClass topic = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE
                                         ? dialect::ClassifyFilter(text)
                                         : dialect::ClassifyTopic(text);
-  if (!topic.ours) {
+  const guard::Client client =
+      topic.ours || topic.system ? Identify(instance, event.client) : guard::Client{};
+  if (!topic.ours && guard::CheckSystem(client, topic) == guard::Verdict::kOther) {
     if (event.access == MOSQ_ACL_WRITE && instance.options.acl_other == engine::AclOther::kDefer) {
       service.Deferred(text);
     }
     return Other(instance);
   }
 
-  const guard::Client client = Identify(instance, event.client);
   guard::Verdict verdict = guard::Verdict::kAllow;  // to unsubscribe harms nobody
   std::string_view act;
   switch (event.access) {
@@ -390,8 +428,9 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
       break;
   }
   if (verdict == guard::Verdict::kAllow) {
-    if (subscribes && topic.direction != dialect::Direction::kUp && guard::IsOwn(client, topic)) {
-      service.Seen(*client.device, event.client);
+    if (subscribes && topic.ours && topic.direction != dialect::Direction::kUp &&
+        guard::IsOwn(client, topic)) {
+      service.Seen(*client.device, event.client, dialect::TakesOver(text));
     }
     return MOSQ_ERR_SUCCESS;
   }
@@ -434,7 +473,7 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   if (ticks) {
     service.Take(*dialect::FindDialect(text), topic,
                  {static_cast<const char*>(event.payload), event.payloadlen}, event.qos,
-                 event.client);
+                 event.client, guard::IsOwn(client, topic));
   }
   return MOSQ_ERR_SUCCESS;  // on to the administrators that have subscribed
 }

@@ -10,6 +10,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -46,9 +47,13 @@ struct DeviceKey {
 // every dialect
 
 struct VersionReport {
-  std::map<std::string, std::string> components;  // component -> installed version; 1 to 32
-  std::optional<std::string> task;                // the task that the device holds
-  bool request = false;                           // the device asks for an upgrade
+  // Component -> installed version; 1 to 32, none with a query alone.
+  std::map<std::string, std::string> components;
+  // The device asks what there is for a component: the reply carries that download, or none. Empty:
+  // its only one.
+  std::optional<std::string> query = {};
+  std::optional<std::string> task;  // the task that the device holds
+  bool request = false;             // the device asks for an upgrade
   std::optional<std::string> boot_id;
   std::vector<std::string> trial;  // components that run but are not kept yet
   std::optional<int> battery;      // percent
@@ -94,8 +99,10 @@ struct Progress {
 
 struct BlockRequest {
   std::string task;
-  std::string component;
-  int file = 0;     // index into the download's files
+  std::string component;                     // empty: the current one
+  int file = 0;                              // index into the download's files
+  std::optional<std::int64_t> file_id = {};  // File::id, where the wire names it; `file` is then
+                                             // not looked at
   std::string ref;  // the device's own name for this download
   std::int64_t offset = 0;
   int length = 0;  // bytes of one block
@@ -126,6 +133,16 @@ enum class Trigger { kPush, kRequest };  // who begins: the platform, or only th
 // are canceled, all are. Queued tasks are canceled in each case.
 enum class AtEnd { kStop, kCancel, kForce };
 
+// What the dialect of a device can carry; the defaults are the native one's.
+struct Wire {
+  bool names_tasks = true;  // else an uplink is about the open task
+  bool tells_boots = true;  // else the target's version alone is proof
+  int http_files = 5;       // of one download
+  int block_files = 5;
+  std::int64_t http_bytes = std::numeric_limits<std::int64_t>::max();   // of one file
+  std::int64_t block_bytes = std::numeric_limits<std::int64_t>::max();  // 0: files over HTTP alone
+};
+
 struct Product {
   std::string name;
   bool registers = true;      // an unknown device is registered on its first report
@@ -134,6 +151,7 @@ struct Product {
   bool http = true;           // files may be fetched over HTTP
   // Clouds that know no confirmation: the plan is told by its download, after a consent if any.
   bool confirms = true;  // the dialect has a confirmation
+  Wire wire = {};        // of the dialect that the device speaks
 };
 
 struct File {
@@ -513,6 +531,7 @@ struct Download {
   std::vector<File> files;
   std::vector<std::string> urls;  // as `files`; empty without http
   seconds expires_in{0};
+  std::map<std::string, std::string> tags = {};  // the plan's, for dialects without an offer
 };
 
 struct Cancel {
@@ -535,13 +554,14 @@ enum class ReplyCode {
 
 struct Reply {
   std::optional<std::string> id;
-  std::string to;  // version, confirm, progress, block
+  std::string to;  // version, confirm, progress, block, query
   std::optional<std::string> task;
   ReplyCode code = ReplyCode::kOk;
   std::string message;
   std::string warning;
   std::optional<seconds> retry_after;
   std::optional<seconds> again;
+  std::optional<Download> download = {};  // the answer to a query
 };
 
 using Downlink = std::variant<Offer, Download, Cancel, Reply>;
@@ -563,6 +583,7 @@ struct LogEntry {
 
 struct BlockGrant {
   File file;
+  std::optional<std::string> id = {};  // of the request
   std::string ref;
   std::int64_t offset = 0;
   int length = 0;

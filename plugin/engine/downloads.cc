@@ -358,7 +358,7 @@ void Downloads::Serve(BlockJob job) {
       reply.retry_after = kRetryAfter;
     }
     auto encoded = shared->dialect->encode(shared->envelope.device, reply, {512, Clocks().wall});
-    if (!encoded) {
+    if (!encoded || encoded->topic.empty()) {
       return;
     }
     Message message = shared->envelope;
@@ -394,7 +394,7 @@ void Downloads::Serve(BlockJob job) {
           }
           const auto length = static_cast<std::int64_t>(bytes->size());
           auto encoded =
-              shared->dialect->encode_block(shared->envelope.device, shared->grant.ref, offset,
+              shared->dialect->encode_block(shared->envelope.device, shared->grant, offset,
                                             std::move(*bytes), shared->envelope.qos);
           Message message = shared->envelope;
           message.topic = std::move(encoded.topic);

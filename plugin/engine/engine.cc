@@ -148,9 +148,11 @@ void Engine::Take(steady_clock::duration wait) {
                     (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_);
   const Monotonic now = steady_clock::now();
   Monotonic until = more ? now : now + wait;
-  if (fault_.empty() && timeline_ && next_deadline_) {
-    const core::Duration left = *next_deadline_ - Timeline(*timeline_).Read(Clocks()).now.steady;
-    until = std::min(until, now + std::max(left, core::Duration(0)));
+  for (const std::optional<core::Instant>& next : {next_deadline_, exchange_->bursts().Next()}) {
+    if (fault_.empty() && timeline_ && next) {
+      const core::Duration left = *next - Timeline(*timeline_).Read(Clocks()).now.steady;
+      until = std::min(until, now + std::max(left, core::Duration(0)));
+    }
   }
   const bool full = outbox_.Full() && !stopping_.load();
   if (full) {
@@ -331,6 +333,7 @@ bool Engine::IsDue(Monotonic now) {
          prune_more_ || time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
          now >= next_minute_ || now >= next_health_ ||
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
+         (exchange_->bursts().Next() && *exchange_->bursts().Next() <= time.steady) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (next_end_ && *next_end_ <= time.wall);
 }
@@ -486,6 +489,13 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
     auto status = exchange_->Try(
         decoded.arrival->device, [&] { return exchange_->Uplink(decoded); },
         [&] { exchange_->Unavailable(decoded); });
+    if (!status) {
+      return status;
+    }
+  }
+  const core::Instant settled = last_turn_ ? core::Instant::max() : now.steady;
+  for (const core::DeviceKey& key : exchange_->bursts().Due(settled, kBatchArrivals)) {
+    auto status = exchange_->Try(key, [&] { return exchange_->Settle(key); });
     if (!status) {
       return status;
     }
