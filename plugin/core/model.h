@@ -49,9 +49,6 @@ struct DeviceKey {
 struct VersionReport {
   // Component -> installed version; 1 to 32, none with a query alone.
   std::map<std::string, std::string> components;
-  // The device asks what there is for a component: the reply carries that download, or none. Empty:
-  // its only one.
-  std::optional<std::string> query = {};
   std::optional<std::string> task;  // the task that the device holds
   bool request = false;             // the device asks for an upgrade
   std::optional<std::string> boot_id;
@@ -64,6 +61,9 @@ struct VersionReport {
                                  // the first report of a connection
   std::optional<seconds> sleep;  // when the device will call next; as max_bytes, 0
   std::optional<bool> full;      // absent: true in the first report of a connection, else false
+  // The device asks what there is for a component: the reply carries that download, or none. Empty:
+  // its only one.
+  std::optional<std::string> query = {};
 };
 
 struct Confirm {
@@ -99,14 +99,14 @@ struct Progress {
 
 struct BlockRequest {
   std::string task;
-  std::string component;                     // empty: the current one
-  int file = 0;                              // index into the download's files
-  std::optional<std::int64_t> file_id = {};  // File::id, where the wire names it; `file` is then
-                                             // not looked at
-  std::string ref;  // the device's own name for this download
+  std::string component;  // empty: the current one
+  int file = 0;           // index into the download's files
+  std::string ref;        // the device's own name for this download
   std::int64_t offset = 0;
   int length = 0;  // bytes of one block
   int count = 1;   // blocks
+  // File::id, where the wire names it; `file` is not looked at then.
+  std::optional<std::int64_t> file_id = {};
 };
 
 using UplinkBody = std::variant<VersionReport, Confirm, Progress, BlockRequest>;
@@ -583,11 +583,11 @@ struct LogEntry {
 
 struct BlockGrant {
   File file;
-  std::optional<std::string> id = {};  // of the request
   std::string ref;
   std::int64_t offset = 0;
   int length = 0;
   int count = 0;
+  std::optional<std::string> id = {};  // of the request
 };
 
 // Rows to write and messages to send. SAVED BEFORE ANY MESSAGE IS SENT: the engine commits

@@ -120,6 +120,7 @@ void Engine::Run() {
       end_broker_ = false;
       ::kill(::getpid(), SIGTERM);
     }
+    ServeBlocks();
     const bool stopping = stopping_.load();
     if (store_ == nullptr && !Open()) {
       Refuse();
@@ -153,6 +154,9 @@ void Engine::Take(steady_clock::duration wait) {
       const core::Duration left = *next - Timeline(*timeline_).Read(Clocks()).now.steady;
       until = std::min(until, now + std::max(left, core::Duration(0)));
     }
+  }
+  if (const auto block = downloads_->next_block()) {
+    until = std::min(until, *block);
   }
   const bool full = outbox_.Full() && !stopping_.load();
   if (full) {
@@ -622,6 +626,13 @@ void Engine::SaveHealth(core::Now now) {
   }
 }
 
+void Engine::ServeBlocks() {
+  downloads_->ServeDue([this](const BlockJob& job) {
+    const Connection* connection = connections_.Find(job.envelope.device);
+    return connection != nullptr && connection->generation == job.envelope.connection;
+  });
+}
+
 void Engine::Send() {
   Outcome& outcome = exchange_->outcome();
   for (LogLine& line : outcome.log) {
@@ -633,6 +644,7 @@ void Engine::Send() {
   for (BlockJob& job : outcome.blocks) {
     downloads_->Serve(std::move(job));
   }
+  ServeBlocks();
   exchange_->Committed();
   plans_->Committed();
   downloads_->Committed();

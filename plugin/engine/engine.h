@@ -62,6 +62,7 @@ class Engine {
   store::Status LoadCatalogue(core::Now now);
   store::Status Upkeep(core::Now now, Monotonic monotonic);
   void Send();
+  void ServeBlocks();
   void Fault(const core::Error& error);
   void Refuse();
   void Recovered();
