@@ -111,7 +111,7 @@ tl::expected<core::UplinkBody, DecodeError> ReadProgress(const Envelope& envelop
 
 tl::expected<core::UplinkBody, DecodeError> ReadQuery(const Envelope& envelope) {
   core::VersionReport report;
-  report.query = CutBytes(ModuleOf(envelope), kMaxNameBytes + 1);
+  report.query = OneLine(CutBytes(ModuleOf(envelope), kMaxNameBytes + 1));
   if (report.query->empty()) {
     report.query = std::string(kMainComponent);
   }
@@ -153,8 +153,8 @@ tl::expected<core::UplinkBody, DecodeError> ReadBlock(const Envelope& envelope) 
   request.offset = *offset;
   request.length = static_cast<int>(*size);
   request.ref = TextOf(envelope.Param("fileToken")).value_or("");
-  if (request.ref.size() > kMaxToken) {
-    return envelope.Fail("params.fileToken: longer than 256 bytes");
+  if (request.ref.size() > kMaxToken || HasControl(request.ref)) {
+    return envelope.Fail("params.fileToken: must be at most 256 bytes without control characters");
   }
   return request;
 }
