@@ -34,7 +34,9 @@ core::VersionReport Report(std::string version, std::string component = "default
 core::Snapshot Waiting(std::string target) {
   core::Snapshot snapshot;
   snapshot.open.emplace();
-  snapshot.open->components.push_back({.name = "default", .target = std::move(target)});
+  core::TaskComponent& component = snapshot.open->components.emplace_back();
+  component.name = "default";
+  component.target = std::move(target);
   return snapshot;
 }
 
