@@ -132,7 +132,7 @@ TEST(Wire, WhatTheDialectCannotCarryWaitsAndSaysWhy) {
     const Task& task = site.tasks.begin()->second;
     return std::string(Name(task.reason)) + ": " + task.detail;
   };
-  EXPECT_EQ(reason({.http_bytes = 100000, .block_bytes = 0}, true), "none: ");
+  EXPECT_EQ(reason({.http_bytes = 100000, .block_bytes = 0}, true), ": ");
   EXPECT_EQ(reason({.http_bytes = 99999, .block_bytes = 0}, true),
             "no_delivery: main: 100000 bytes / 99999 bytes over HTTP");
   EXPECT_EQ(reason({.block_bytes = 99999}, false),
