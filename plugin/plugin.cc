@@ -55,6 +55,7 @@ constexpr int kInterface = 5;
 constexpr int kClientOffline = 28;
 
 constexpr auto kTicksExpected = std::chrono::seconds(2);
+constexpr auto kDroppedLine = std::chrono::seconds(60);
 constexpr core::seconds kRetryTooMany{10};
 constexpr core::seconds kRetryUnavailable{30};
 // Failed logins: of one address, and of one device from one address. More are not looked at: the
@@ -185,16 +186,18 @@ class Service {
     if (deferred_) {
       HintAtDeferred();
     }
+    EndDisplaced();
     outbox_.Drain(sink_);
   }
 
-  // A device is on the connection of `client`. A client that is being thrown out is asked about its
-  // subscriptions: then nothing is known.
-  std::uint64_t Seen(const core::DeviceKey& device, const struct mosquitto* client) {
+  // A device is on the connection of `client`. `alone`: it is the device itself, and its dialect
+  // allows it one connection. A client that is being thrown out is asked about its subscriptions:
+  // then nothing is known.
+  std::uint64_t Seen(const core::DeviceKey& device, const struct mosquitto* client, bool alone) {
     if (throwing_out_) {
       return presence_.LiveOn(device, client);
     }
-    return presence_.Seen(device, client, View(mosquitto_client_id(client)));
+    return presence_.Seen(device, client, View(mosquitto_client_id(client)), alone);
   }
   void Gone(const struct mosquitto* client) {
     presence_.Gone(client);
@@ -299,9 +302,9 @@ class Service {
 
   // Takes an authorised uplink; what cannot be taken is answered here, without decoding.
   void Take(const dialect::Dialect& dialect, const dialect::TopicClass& topic,
-            std::string_view payload, int qos, const struct mosquitto* client) {
+            std::string_view payload, int qos, const struct mosquitto* client, bool own) {
     core::DeviceKey device{std::string(topic.product), std::string(topic.device)};
-    const std::uint64_t connection = Seen(device, client);
+    const std::uint64_t connection = Seen(device, client, own && dialect.takes_over);
     const Clock::time_point now = Clock::now();
     auto admission = engine::Admission::kUnavailable;
     if (payload.size() > dialect::kMaxUplinkBytes) {
@@ -332,15 +335,17 @@ class Service {
     Reply(dialect, device, connection, client, std::move(reply));
   }
 
-  // Answers an uplink that did not reach the engine; at most once a second per client.
+  // Answers an uplink that did not reach the engine; at most once a second per client. Where the
+  // dialect has no such answer, the log counts them.
   void Reply(const dialect::Dialect& dialect, const core::DeviceKey& device,
              std::uint64_t connection, const struct mosquitto* client, core::Reply reply) {
     if (connection == 0 || outbox_.Full() || !replies_.Allow(client, Clock::now())) {
       return;
     }
+    const core::ReplyCode code = reply.code;
     const auto now = std::chrono::floor<core::Duration>(std::chrono::system_clock::now());
     auto encoded = dialect.encode(device, std::move(reply), {kSmallestMaxBytes, now});
-    if (encoded) {
+    if (encoded && !encoded->topic.empty() && !encoded->addressed) {
       outbox_.Push({{engine::Lane::kAnswer,
                      device,
                      connection,
@@ -348,7 +353,25 @@ class Service {
                      std::move(encoded->topic),
                      std::move(encoded->payload),
                      encoded->qos}});
+    } else {
+      Dropped(device, code);
     }
+  }
+
+  // An uplink was dropped, and its device cannot be told.
+  void Dropped(const core::DeviceKey& device, core::ReplyCode code) {
+    ++dropped_;
+    const Clock::time_point now = Clock::now();
+    if (dropped_said_ && now - *dropped_said_ < kDroppedLine) {
+      return;
+    }
+    dropped_said_ = now;
+    Log(engine::LogLevel::kWarning,
+        std::to_string(std::exchange(dropped_, 0)) +
+            " messages were dropped of devices whose dialect has no answer to them (at most one a "
+            "second of a device is counted); the last one: device " +
+            device.product + "/" + device.device + ", code " +
+            std::to_string(static_cast<int>(code)));
   }
 
   // Tells of a denial; at most once a second per client. `act` continues "client 'x' ".
@@ -395,6 +418,20 @@ class Service {
   }
 
  private:
+  // A second login of a device ends the first, where its dialect says so.
+  void EndDisplaced() {
+    throwing_out_ = true;
+    for (const engine::Presence::Displaced& displaced : presence_.TakeDisplaced()) {
+      if (mosquitto_kick_client_by_clientid(displaced.client_id.c_str(), false) ==
+          MOSQ_ERR_SUCCESS) {
+        Log(engine::LogLevel::kNotice,
+            "device " + displaced.device.product + "/" + displaced.device.device +
+                " has connected again: its connection " + Quote(displaced.client_id) + " is ended");
+      }
+    }
+    throwing_out_ = false;
+  }
+
   struct Session {
     const struct mosquitto* client = nullptr;  // compared only
     std::string client_id;
@@ -553,6 +590,8 @@ class Service {
   std::unordered_map<const struct mosquitto*, core::DeviceKey> logged_in_;
   std::vector<Session> superseded_;
   std::unordered_map<const struct mosquitto*, SubDevices> sub_devices_;
+  int dropped_ = 0;
+  std::optional<Clock::time_point> dropped_said_;
   std::optional<Clock::time_point> first_callback_;
   bool told_ticks_ = false;
   std::optional<std::string> deferred_;  // topic of a deferred publish, until the next tick
@@ -660,15 +699,17 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   const dialect::TopicClass topic = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE
                                         ? dialect::ClassifyFilter(text)
                                         : dialect::ClassifyTopic(text);
-  if (!topic.ours) {
+  const auto registry = service.registry();
+  const guard::Client client = topic.ours || topic.system
+                                   ? Identify(instance, event.client, registry.get())
+                                   : guard::Client{};
+  if (!topic.ours && guard::CheckSystem(client, topic) == guard::Verdict::kOther) {
     if (event.access == MOSQ_ACL_WRITE && instance.options.acl_other == engine::AclOther::kDefer) {
       service.Deferred(text);
     }
     return Other(instance);
   }
 
-  const auto registry = service.registry();
-  const guard::Client client = Identify(instance, event.client, registry.get());
   guard::Verdict verdict = guard::Verdict::kAllow;  // to unsubscribe harms nobody
   std::string_view act;
   switch (event.access) {
@@ -688,8 +729,10 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
       break;
   }
   if (verdict == guard::Verdict::kAllow) {
-    if (subscribes && topic.direction != dialect::Direction::kUp && guard::IsOwn(client, topic)) {
-      service.Seen({std::string(topic.product), std::string(topic.device)}, event.client);
+    if (subscribes && topic.ours && topic.direction != dialect::Direction::kUp &&
+        guard::IsOwn(client, topic)) {
+      const core::DeviceKey device{std::string(topic.product), std::string(topic.device)};
+      service.Seen(device, event.client, device == client.device && dialect::TakesOver(text));
     }
     return MOSQ_ERR_SUCCESS;
   }
@@ -744,7 +787,7 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   if (ticks) {
     service.Take(*dialect::FindDialect(text), topic,
                  {static_cast<const char*>(event.payload), event.payloadlen}, event.qos,
-                 event.client);
+                 event.client, guard::IsOwn(client, topic));
   }
   return MOSQ_ERR_SUCCESS;  // on to the administrators that have subscribed
 }

@@ -35,6 +35,22 @@ std::optional<seconds> Again(const Draft& draft) {
   return std::clamp(std::chrono::ceil<seconds>(*at - draft.now.steady), seconds(1), seconds(86400));
 }
 
+// The answer to a query carries the download of the component that it means, and nobody is told of
+// that twice.
+std::optional<Download> TakeDownload(std::vector<Downlink>& messages, std::string_view component) {
+  const auto is_meant = [&](const Downlink& message) {
+    const auto* download = std::get_if<Download>(&message);
+    return download != nullptr && (component.empty() || download->component == component);
+  };
+  const auto found = std::find_if(messages.begin(), messages.end(), is_meant);
+  if (found == messages.end()) {
+    return std::nullopt;
+  }
+  Download download = std::move(std::get<Download>(*found));
+  messages.erase(found);
+  return download;
+}
+
 std::string Joined(const std::vector<std::string>& parts) {
   std::string text;
   for (const std::string& part : parts) {
@@ -197,7 +213,12 @@ Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now&
   const bool is_block = std::holds_alternative<BlockRequest>(uplink.body);
   const std::optional<seconds> again = ok && !is_block ? Again(draft) : std::nullopt;
   Decision decision = draft.Finish();
-  if (uplink.id || !ok) {
+  if (decision.blocks) {
+    decision.blocks->id = uplink.id;
+  }
+  const auto* report = std::get_if<VersionReport>(&uplink.body);
+  const bool asks = report != nullptr && report->query;
+  if (uplink.id || asks || !ok) {
     Origin origin = OriginOf(uplink.body);
     Reply reply;
     reply.id = uplink.id;
@@ -208,6 +229,9 @@ Decision DecideUplink(const Snapshot& snapshot, const Uplink& uplink, const Now&
     reply.warning = Joined(uplink.warnings);
     reply.retry_after = answer.retry_after;
     reply.again = again;
+    if (asks) {
+      reply.download = TakeDownload(decision.messages, *report->query);
+    }
     decision.messages.emplace_back(std::move(reply));
   }
   return decision;

@@ -145,7 +145,8 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
   const auto planned =
       std::find_if(draft.s.open->plan->components.begin(), draft.s.open->plan->components.end(),
                    [&](const PlanComponent& one) { return one.name == current.name; });
-  const bool boot = planned == draft.s.open->plan->components.end() || planned->boot;
+  const bool boot = draft.s.product.wire.tells_boots &&
+                    (planned == draft.s.open->plan->components.end() || planned->boot);
   const bool knows_boot = report.boot_id && !current.boot_id.empty();
   const bool other_boot = knows_boot && *report.boot_id != current.boot_id;
   const bool other_connection = draft.s.download_connection != device.connection;
@@ -297,6 +298,10 @@ std::vector<Downlink> Cancels(Draft& draft, const VersionReport& report, bool ar
   return messages;
 }
 
+bool Asks(std::string_view query, const TaskComponent* current) {
+  return current != nullptr && (query.empty() || query == current->name);
+}
+
 }  // namespace
 
 Answer OnReport(Draft& draft, const VersionReport& report) {
@@ -338,7 +343,8 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     draft.Requeue(Reason::kNone);  // the device asks before the time that it had named
   }
   if (draft.s.open && !draft.Brings()) {
-    const bool asks = report.request && draft.s.open->state == TaskState::kOffered;
+    const bool asks = (report.request && draft.s.open->state == TaskState::kOffered) ||
+                      (report.query && Asks(*report.query, draft.Current()));
     const bool owed = new_boot || draft.s.owed_connection != device.connection;
     if (asks || owed) {
       draft.SendOwed();

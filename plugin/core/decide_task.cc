@@ -118,6 +118,23 @@ TaskEvent EventOf(ProgressState state) {
   return TaskEvent::kFail;
 }
 
+// A flood of one and the same report is a sign of life now and then, not a row for each.
+bool IsRepeated(const Task& task, const TaskComponent& current, const Progress& progress) {
+  return Step(task.state, EventOf(progress.state)) == task.state &&
+         current.progress == progress.state && progress.percent == current.percent &&
+         progress.message == task.detail && !progress.retry_after && !progress.eta;
+}
+
+void TouchRarely(Draft& draft) {
+  const std::optional<Instant> before = draft.s.open->deadline;
+  draft.Touch();
+  const std::optional<Instant>& after = draft.s.open->deadline;
+  if (before && after &&
+      *after - *before < std::min<Duration>(seconds(10), (*after - draft.now.steady) / 10)) {
+    draft.s.open->deadline = before;
+  }
+}
+
 // The device follows the open task: it knows that the ones before it are over [N-31].
 void ClearDebts(Draft& draft) {
   for (Task& task : draft.s.cancels) {
@@ -135,6 +152,17 @@ void Decline(Draft& draft, const Confirm& confirm) {
   } else {
     draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, confirm.reason);
   }
+}
+
+// The file that a request means; null: there is none.
+const File* FileOf(const FileSet& set, const BlockRequest& request) {
+  if (!request.file_id) {
+    const bool exists = request.file >= 0 && std::cmp_less(request.file, set.files.size());
+    return exists ? &set.files[static_cast<std::size_t>(request.file)] : nullptr;
+  }
+  const auto found = std::find_if(set.files.begin(), set.files.end(),
+                                  [&](const File& one) { return one.id == *request.file_id; });
+  return found == set.files.end() ? nullptr : &*found;
 }
 
 }  // namespace
@@ -162,6 +190,9 @@ std::optional<Answer> Unless(Draft& draft, std::string_view task) {
   if (over) {
     return Answer{ReplyCode::kOver, "task '" + std::string(task) + "' is over", {}};
   }
+  if (task.empty()) {
+    return Answer{ReplyCode::kNotFound, "no task is open", {}};
+  }
   return Answer{ReplyCode::kNotFound, "there is no task '" + std::string(task) + "'", {}};
 }
 
@@ -183,7 +214,7 @@ Answer OnConfirm(Draft& draft, const Confirm& confirm) {
   } else if (asked) {
     draft.Apply(task, TaskEvent::kAccept);
     draft.Proceed();
-  } else if (IsInFlight(task.state)) {
+  } else if (IsInFlight(task.state) && draft.s.product.wire.names_tasks) {
     draft.SendOwed();
   }
   return {};
@@ -238,15 +269,26 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
     draft.Touch(asked);
     return {};
   }
+  if (!draft.s.product.wire.names_tasks) {
+    // It is at work on what it was told, perhaps on an earlier connection: to tell it again would
+    // begin a second download beside the first.
+    draft.s.owed_connection = draft.s.device.connection;
+    if (IsRepeated(task, current, progress)) {
+      TouchRarely(draft);
+      return {};
+    }
+  }
   const std::size_t logged = draft.log.size();
   const bool news = current.progress != progress.state;
   current.progress = progress.state;
   if (progress.percent || news) {
     current.percent = progress.percent.value_or(-1);
   }
-  if ((progress.state == ProgressState::kInstalling ||
-       progress.state == ProgressState::kRebooting) &&
-      !current.installing) {
+  // Who cannot tell that it installs does so when it has all of the file.
+  const bool installs =
+      progress.state == ProgressState::kInstalling || progress.state == ProgressState::kRebooting ||
+      (progress.state == ProgressState::kDownloaded && !draft.s.product.wire.tells_boots);
+  if (installs && !current.installing) {
     current.installing = true;
     current.boot_id = draft.s.device.boot_id;
     draft.s.download_connection = draft.s.device.connection;
@@ -267,7 +309,8 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   if (!IsInFlight(task.state)) {
     return Conflict(task);
   }
-  const Meant meant = FindComponent(draft, request.component, false);
+  const Meant meant = request.component.empty() ? Meant{draft.Current(), Conflict(task)}
+                                                : FindComponent(draft, request.component, false);
   if (meant.current == nullptr) {
     return meant.answer;
   }
@@ -283,9 +326,11 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
             std::clamp(rest, seconds(1), seconds(86400))};
   }
   const FileSet* set = CurrentFiles(task);
-  if (set == nullptr || request.file < 0 ||
-      static_cast<std::size_t>(request.file) >= set->files.size()) {
-    return {ReplyCode::kNotFound, "there is no file " + std::to_string(request.file), {}};
+  const File* wanted = set == nullptr ? nullptr : FileOf(*set, request);
+  if (wanted == nullptr) {
+    return {ReplyCode::kNotFound,
+            "there is no file " + std::to_string(request.file_id.value_or(request.file)),
+            {}};
   }
   if (!set->ready) {
     return {ReplyCode::kUnavailable, "the file is not ready", kHashing};
@@ -294,7 +339,13 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
       static_cast<std::int64_t>(request.length) * request.count > kMaxWindow) {
     return {ReplyCode::kMalformed, "count x length: must be 1 to 262144", {}};
   }
-  const File& file = set->files[static_cast<std::size_t>(request.file)];
+  const File& file = *wanted;
+  if (file.bytes > draft.s.product.wire.block_bytes) {
+    return {ReplyCode::kTooLarge,
+            "the file has " + std::to_string(file.bytes) + " bytes, over MQTT at most " +
+                std::to_string(draft.s.product.wire.block_bytes) + " can be fetched",
+            {}};
+  }
   if (request.offset >= file.bytes) {
     return {
         ReplyCode::kOffset, "offset: the file has " + std::to_string(file.bytes) + " bytes", {}};

@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "core/messages.h"
+
 namespace ota::core {
 namespace {
 
@@ -338,8 +340,30 @@ Verdict PackageReady(const Snapshot& snapshot, const Task& task, const Now& now)
   });
 }
 
-Verdict Deliverable(const Snapshot& snapshot, const Task&, const Now&) {
-  return Say(snapshot.product.http || snapshot.product.blocks);
+Verdict Deliverable(const Snapshot& snapshot, const Task& task, const Now&) {
+  const Product& product = snapshot.product;
+  if (!product.http && !product.blocks) {
+    return Say(false);
+  }
+  return EachToUpgrade(snapshot, task, [&](const PlanComponent& one, const std::string& version) {
+    const FileSet* set = Choose(one, version).set;
+    if (set == nullptr || FitHttp(product, set->files) || FitBlocks(product, set->files)) {
+      return Say(true);
+    }
+    const Wire& wire = product.wire;
+    const int files = product.http ? wire.http_files : wire.block_files;
+    if (set->files.size() > static_cast<std::size_t>(files)) {
+      return Say(false, one.name + ": " + std::to_string(set->files.size()) + " files",
+                 std::to_string(files) + " over " + (product.http ? "HTTP" : "MQTT"));
+    }
+    std::int64_t longest = 0;
+    for (const File& file : set->files) {
+      longest = std::max(longest, file.bytes);
+    }
+    return Say(false, one.name + ": " + std::to_string(longest) + " bytes",
+               std::to_string(product.http ? wire.http_bytes : wire.block_bytes) + " bytes over " +
+                   (product.http ? "HTTP" : "MQTT"));
+  });
 }
 
 Verdict NotBefore(const Snapshot&, const Task& task, const Now& now) {

@@ -45,6 +45,12 @@ const TaskComponent* CurrentOf(const Task& task) {
   return nullptr;
 }
 
+bool Fit(const std::vector<File>& files, int count, std::int64_t bytes) {
+  return files.size() <= static_cast<std::size_t>(count) &&
+         std::all_of(files.begin(), files.end(),
+                     [bytes](const File& file) { return file.bytes <= bytes; });
+}
+
 }  // namespace
 
 std::string TextFor(const std::map<std::string, std::string>& texts, std::string_view lang) {
@@ -89,6 +95,14 @@ Offer MakeOffer(const Task& task, const Device& device, const Now& now) {
   return offer;
 }
 
+bool FitHttp(const Product& product, const std::vector<File>& files) {
+  return product.http && Fit(files, product.wire.http_files, product.wire.http_bytes);
+}
+
+bool FitBlocks(const Product& product, const std::vector<File>& files) {
+  return product.blocks && Fit(files, product.wire.block_files, product.wire.block_bytes);
+}
+
 const FileSet* CurrentFiles(const Task& task) {
   const TaskComponent* current = CurrentOf(task);
   const PlanComponent* component = current == nullptr ? nullptr : InPlan(task, current->name);
@@ -109,8 +123,8 @@ std::optional<Download> MakeDownload(const Task& task, const Product& product, c
   download.to = current->target;
   download.attempt = current->attempt;
   download.deadline_in = Remaining(task, now);
-  download.blocks = product.blocks;
-  download.http = product.http;
+  download.blocks = FitBlocks(product, files->files);
+  download.http = FitHttp(product, files->files);
   download.files = files->files;
   const PlanComponent* component = InPlan(task, current->name);
   const std::optional<Package>& package =
@@ -118,6 +132,7 @@ std::optional<Download> MakeDownload(const Task& task, const Product& product, c
   download.manifest = package->manifest;
   download.signature = package->signature;
   download.key_id = package->key_id;
+  download.tags = task.plan->tags;
   return download;
 }
 

@@ -10,6 +10,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -46,9 +47,10 @@ struct DeviceKey {
 // every dialect
 
 struct VersionReport {
-  std::map<std::string, std::string> components;  // component -> installed version; 1 to 32
-  std::optional<std::string> task;                // the task that the device holds
-  bool request = false;                           // the device asks for an upgrade
+  // Component -> installed version; 1 to 32, none with a query alone.
+  std::map<std::string, std::string> components;
+  std::optional<std::string> task;  // the task that the device holds
+  bool request = false;             // the device asks for an upgrade
   std::optional<std::string> boot_id;
   std::vector<std::string> trial;  // components that run but are not kept yet
   std::optional<int> battery;      // percent
@@ -59,6 +61,9 @@ struct VersionReport {
                                  // the first report of a connection
   std::optional<seconds> sleep;  // when the device will call next; as max_bytes, 0
   std::optional<bool> full;      // absent: true in the first report of a connection, else false
+  // The device asks what there is for a component: the reply carries that download, or none. Empty:
+  // its only one.
+  std::optional<std::string> query = {};
 };
 
 struct Confirm {
@@ -94,12 +99,14 @@ struct Progress {
 
 struct BlockRequest {
   std::string task;
-  std::string component;
-  int file = 0;     // index into the download's files
-  std::string ref;  // the device's own name for this download
+  std::string component;  // empty: the current one
+  int file = 0;           // index into the download's files
+  std::string ref;        // the device's own name for this download
   std::int64_t offset = 0;
   int length = 0;  // bytes of one block
   int count = 1;   // blocks
+  // File::id, where the wire names it; `file` is not looked at then.
+  std::optional<std::int64_t> file_id = {};
 };
 
 using UplinkBody = std::variant<VersionReport, Confirm, Progress, BlockRequest>;
@@ -126,6 +133,16 @@ enum class Trigger { kPush, kRequest };  // who begins: the platform, or only th
 // are canceled, all are. Queued tasks are canceled in each case.
 enum class AtEnd { kStop, kCancel, kForce };
 
+// What the dialect of a device can carry; the defaults are the native one's.
+struct Wire {
+  bool names_tasks = true;  // else an uplink is about the open task
+  bool tells_boots = true;  // else the target's version alone is proof
+  int http_files = 5;       // of one download
+  int block_files = 5;
+  std::int64_t http_bytes = std::numeric_limits<std::int64_t>::max();   // of one file
+  std::int64_t block_bytes = std::numeric_limits<std::int64_t>::max();  // 0: files over HTTP alone
+};
+
 struct Product {
   std::string name;
   bool registers = true;      // an unknown device is registered on its first report
@@ -134,6 +151,7 @@ struct Product {
   bool http = true;           // files may be fetched over HTTP
   // Clouds that know no confirmation: the plan is told by its download, after a consent if any.
   bool confirms = true;  // the dialect has a confirmation
+  Wire wire = {};        // of the dialect that the device speaks
 };
 
 struct File {
@@ -527,6 +545,7 @@ struct Download {
   std::string signature;          // bytes
   std::string key_id;
   seconds expires_in{0};
+  std::map<std::string, std::string> tags = {};  // the plan's, for dialects without an offer
 };
 
 struct Cancel {
@@ -549,13 +568,14 @@ enum class ReplyCode {
 
 struct Reply {
   std::optional<std::string> id;
-  std::string to;  // version, confirm, progress, block
+  std::string to;  // version, confirm, progress, block, query
   std::optional<std::string> task;
   ReplyCode code = ReplyCode::kOk;
   std::string message;
   std::string warning;
   std::optional<seconds> retry_after;
   std::optional<seconds> again;
+  std::optional<Download> download = {};  // the answer to a query
 };
 
 using Downlink = std::variant<Offer, Download, Cancel, Reply>;
@@ -581,6 +601,7 @@ struct BlockGrant {
   std::int64_t offset = 0;
   int length = 0;
   int count = 0;
+  std::optional<std::string> id = {};  // of the request
 };
 
 // Rows to write and messages to send. SAVED BEFORE ANY MESSAGE IS SENT: the engine commits

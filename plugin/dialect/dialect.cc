@@ -6,17 +6,51 @@
 #include <array>
 #include <string>
 
+#include "dialect/alibaba.h"
+#include "dialect/enos.h"
 #include "dialect/native.h"
 
 namespace ota::dialect {
 namespace {
 
 constexpr Dialect kTable[] = {
-    {"native", native::kPrefixes, native::Classify, native::Decode, native::Encode,
-     native::EncodeBlock},
+    {
+        .name = "native",
+        .prefixes = native::kPrefixes,
+        .wire = {},
+        .classify = native::Classify,
+        .decode = native::Decode,
+        .encode = native::Encode,
+        .encode_block = native::EncodeBlock,
+    },
+    {
+        .name = "alibaba",
+        .prefixes = alibaba::kPrefixes,
+        .wire = alibaba::kWire,
+        .confirms = false,
+        .takes_over = true,
+        .settle = core::seconds(2),
+        .classify = alibaba::Classify,
+        .decode = alibaba::Decode,
+        .encode = alibaba::Encode,
+        .encode_block = alibaba::EncodeBlock,
+    },
+    {
+        .name = "enos",
+        .prefixes = enos::kPrefixes,
+        .wire = enos::kWire,
+        .confirms = false,
+        .single = true,
+        .takes_over = true,
+        .classify = enos::Classify,
+        .decode = enos::Decode,
+        .encode = enos::Encode,
+        .encode_block = enos::EncodeBlock,
+    },
 };
 
-constexpr std::array<std::string_view, 4> kUplinkNames{"version", "confirm", "progress", "block"};
+constexpr std::array<std::string_view, 5> kUplinkNames{"version", "confirm", "progress", "block",
+                                                       "query"};
 
 struct Found {
   const Dialect* dialect = nullptr;
@@ -24,6 +58,7 @@ struct Found {
 };
 
 Found Classify(std::string_view text) {
+  Found system;
   for (const Dialect& dialect : kTable) {
     const auto begins = [text](std::string_view prefix) { return text.starts_with(prefix); };
     if (!std::ranges::any_of(dialect.prefixes, begins)) {
@@ -33,8 +68,11 @@ Found Classify(std::string_view text) {
     if (topic.ours) {
       return {&dialect, topic};
     }
+    if (topic.system) {
+      system.topic = topic;
+    }
   }
-  return {};
+  return system;
 }
 
 }  // namespace
@@ -55,7 +93,15 @@ TopicClass ClassifyTopic(std::string_view topic) {
   return Classify(topic).topic;
 }
 
-TopicClass ClassifyFilter(std::string_view filter) {
+namespace {
+
+// A filter's text before its first wildcard, and whether that ends with a whole level.
+struct FilterText {
+  std::string_view text;
+  bool whole = true;
+};
+
+FilterText BeforeWildcard(std::string_view filter) {
   constexpr std::string_view kShare = "$share/";
   if (filter.starts_with(kShare)) {
     const std::size_t group_end = filter.find('/', kShare.size());
@@ -65,14 +111,27 @@ TopicClass ClassifyFilter(std::string_view filter) {
     filter.remove_prefix(group_end + 1);
   }
   const std::string_view text = filter.substr(0, filter.find_first_of("+#"));
+  return {text, text.size() == filter.size() || text.ends_with('/')};
+}
+
+}  // namespace
+
+TopicClass ClassifyFilter(std::string_view filter) {
+  const auto [text, whole] = BeforeWildcard(filter);
   const TopicClass topic = Classify(text).topic;
-  if (text.size() == filter.size() || text.ends_with('/')) {
+  if (whole) {
     return topic;
   }
   // The wildcard is part of a level: no valid filter. Its beginning names nobody.
   TopicClass nobody;
   nobody.ours = topic.ours;
+  nobody.system = topic.system;
   return nobody;
+}
+
+bool TakesOver(std::string_view filter) {
+  const Dialect* dialect = Classify(BeforeWildcard(filter).text).dialect;
+  return dialect != nullptr && dialect->takes_over;
 }
 
 std::span<const Dialect> Dialects() {

@@ -21,6 +21,9 @@
 
 namespace ota::dialect {
 
+// The component of devices that do not name it.
+inline constexpr std::string_view kMainComponent = "default";
+
 struct UplinkTopic {
   core::DeviceKey device;
   UplinkKind kind = UplinkKind::kVersion;
@@ -37,9 +40,10 @@ struct DecodeError {
 
 // A message ready for the broker. Never retained.
 struct Encoded {
-  std::string topic;
+  std::string topic;  // empty: the dialect has no such message, nothing is sent
   std::string payload;
   int qos = 1;
+  bool addressed = false;  // to the client itself: devices do not subscribe to this topic
 };
 
 struct Limits {
@@ -57,6 +61,15 @@ struct Dialect {
   std::string_view name;
   // Beginnings of topics among which the dialect's own are; compared before anything else.
   std::span<const std::string_view> prefixes;
+  core::Wire wire;
+  bool confirms = true;  // devices answer an offer; else the first download is the offer
+  // A device has one component, which it does not name: the product's only one, else
+  // kMainComponent.
+  bool single = false;
+  bool takes_over = false;  // a second login of a device ends the first
+  // Version reports of one device that follow one another by less than this are judged together,
+  // and nothing is sent before.
+  core::seconds settle{0};
 
   // `text` is a topic name, or a filter cut before its first wildcard, and begins with a prefix.
   TopicClass (*classify)(std::string_view text);
@@ -71,12 +84,12 @@ struct Dialect {
                                             const core::Downlink& downlink, const Limits& limits);
 
   // Gives the message that carries one block of a file.
-  //   ref     the device's own name for the download, from its BlockRequest
+  //   grant   of which this is a block
   //   offset  of the first byte in the file
   //   qos     of the request; 2 counts as 1
   // Source: [N-2], [N-28].
-  Encoded (*encode_block)(const core::DeviceKey& device, std::string_view ref, std::int64_t offset,
-                          std::string bytes, int qos);
+  Encoded (*encode_block)(const core::DeviceKey& device, const core::BlockGrant& grant,
+                          std::int64_t offset, std::string bytes, int qos);
 };
 
 // All dialects; the position in the table may be kept in memory, never stored.
@@ -84,6 +97,9 @@ std::span<const Dialect> Dialects();
 
 // The dialect whose OTA topics `topic` is one of, or null.
 const Dialect* FindDialect(std::string_view topic);
+
+// Whether a second login of the device that subscribes by this filter ends the first.
+bool TakesOver(std::string_view filter);
 
 // The device and kind of an uplink's topic; nothing for any other topic. Every uplink's topic has a
 // dialect: FindDialect(topic) is not null when this gives a value.

@@ -45,8 +45,10 @@ class Builder {
     }
     return AddInteger(static_cast<std::int64_t>(value));
   }
-  // Called only under a flag that is not used.
-  bool RawNumber(const char*, rapidjson::SizeType, bool) { return false; }
+  // Of the tolerant form.
+  bool RawNumber(const char* text, rapidjson::SizeType length, bool) {
+    return Add({json::Literal{std::string(text, length)}});
+  }
   bool String(const char* text, rapidjson::SizeType length, bool) {
     const std::string_view value(text, length);
     return CheckText(value) && Add({std::string(value)});
@@ -130,7 +132,11 @@ const Value* Find(const Object& object, std::string_view name) {
   return found != object.end() && found->name == name ? &found->value : nullptr;
 }
 
-tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_bytes) {
+tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_bytes, Form form) {
+  using enum rapidjson::ParseFlag;
+  constexpr unsigned kStrict = kParseIterativeFlag;
+  constexpr unsigned kTolerant =
+      kParseIterativeFlag | kParseTrailingCommasFlag | kParseNumbersAsStringsFlag;
   if (text.size() > max_bytes) {
     return tl::unexpected("longer than " + std::to_string(max_bytes) + " bytes");
   }
@@ -140,8 +146,9 @@ tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_by
   rapidjson::MemoryStream stream(text.data(), text.size());
   rapidjson::Reader reader;
   Builder builder;
-  const rapidjson::ParseResult result =
-      reader.Parse<rapidjson::kParseIterativeFlag>(stream, builder);
+  const rapidjson::ParseResult result = form == Form::kStrict
+                                            ? reader.Parse<kStrict>(stream, builder)
+                                            : reader.Parse<kTolerant>(stream, builder);
   if (!builder.problem().empty()) {
     return tl::unexpected(builder.problem());
   }
@@ -231,6 +238,12 @@ Writer& Writer::Text(std::string_view value) {
 Writer& Writer::Integer(std::int64_t value) {
   Separate();
   text_ += std::to_string(value);
+  return *this;
+}
+
+Writer& Writer::Raw(std::string_view value) {
+  Separate();
+  text_ += value;
   return *this;
 }
 

@@ -30,12 +30,17 @@ struct Null {
 struct OtherNumber {
   bool operator==(const OtherNumber&) const = default;
 };
+// A number's text, in the tolerant form.
+struct Literal {
+  std::string text;
+  bool operator==(const Literal&) const = default;
+};
 using Array = std::vector<Value>;
 using Object = std::vector<Member>;  // sorted by name, names are unique
 
 struct Value {
   // Integers are taken by value: 30.0 and 3e1 are the integer 30.
-  std::variant<Null, bool, std::int64_t, OtherNumber, std::string, Array, Object> of;
+  std::variant<Null, bool, std::int64_t, OtherNumber, std::string, Array, Object, Literal> of;
 
   template <typename T>
   const T* As() const {
@@ -51,11 +56,16 @@ struct Member {
 // The member's value, or null.
 const Value* Find(const Object& object, std::string_view name);
 
+// kTolerant is for clients that build JSON by hand: a comma may stand before a closing bracket, and
+// numbers are given as they are written (Literal), so that 1.10 is not 1.1.
+enum class Form { kStrict, kTolerant };
+
 // Reads one JSON text of at most `max_bytes`. All of it must be JSON (RFC 8259) in UTF-8, without a
 // byte order mark, without NUL (also as \u0000), at most kMaxDepth levels deep, with no name twice
 // in one object; a number must be one that a double can hold.
 // Fails with what is wrong, for people: "malformed JSON at byte 12: ...".
-tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_bytes);
+tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_bytes,
+                                       Form form = Form::kStrict);
 
 // The number at a JSON pointer (RFC 6901; empty: the whole text) in a payload of somebody else's
 // making: any JSON text of at most `max_bytes`, however deep. Nothing: no such number.
@@ -74,6 +84,8 @@ class Writer {
   Writer& Text(std::string_view value);
   Writer& Integer(std::int64_t value);
   Writer& Boolean(bool value);
+  // A value that is written already.
+  Writer& Raw(std::string_view value);
 
   // The text so far.
   const std::string& text() const& { return text_; }

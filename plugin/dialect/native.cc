@@ -617,9 +617,9 @@ tl::expected<Encoded, TooLarge> Encode(const core::DeviceKey& device,
   return Encoded{DownTopic(device, TopicEnd(downlink)), std::move(payload), 1};
 }
 
-Encoded EncodeBlock(const core::DeviceKey& device, std::string_view ref, std::int64_t offset,
-                    std::string bytes, int qos) {
-  const std::string end = "block/" + std::string(ref) + "/" + std::to_string(offset);
+Encoded EncodeBlock(const core::DeviceKey& device, const core::BlockGrant& grant,
+                    std::int64_t offset, std::string bytes, int qos) {
+  const std::string end = "block/" + grant.ref + "/" + std::to_string(offset);
   return {DownTopic(device, end), std::move(bytes), std::min(qos, 1)};
 }
 

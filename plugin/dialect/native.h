@@ -15,7 +15,7 @@ TopicClass Classify(std::string_view text);
 tl::expected<core::Uplink, DecodeError> Decode(UplinkKind kind, std::string_view payload);
 tl::expected<Encoded, TooLarge> Encode(const core::DeviceKey& device,
                                        const core::Downlink& downlink, const Limits& limits);
-Encoded EncodeBlock(const core::DeviceKey& device, std::string_view ref, std::int64_t offset,
-                    std::string bytes, int qos);
+Encoded EncodeBlock(const core::DeviceKey& device, const core::BlockGrant& grant,
+                    std::int64_t offset, std::string bytes, int qos);
 
 }  // namespace ota::dialect::native

@@ -18,9 +18,9 @@ inline constexpr std::size_t kMaxUplinkBytes = 16384;
 // The longest product, device or component name. [N-1]
 inline constexpr std::size_t kMaxNameBytes = 64;
 
-enum class UplinkKind { kVersion, kConfirm, kProgress, kBlock };
+enum class UplinkKind { kVersion, kConfirm, kProgress, kBlock, kQuery };
 
-// The uplink's name as a reply's `to` gives it: version, confirm, progress, block.
+// The uplink's name as a reply's `to` gives it: version, confirm, progress, block, query.
 std::string_view UplinkName(UplinkKind kind);
 
 enum class Direction {
@@ -32,6 +32,9 @@ enum class Direction {
 // The views point into the text that was classified.
 struct TopicClass {
   bool ours = false;  // inside the OTA topics of a dialect
+  // Not ours, but a topic of the device's own that its cloud has for other things (properties,
+  // shadow, sessions): no other device has business there.
+  bool system = false;
   // Whose topic it is. Both empty: it names no device, or not as [N-1] demands; nobody but an
   // administrator has business there.
   std::string_view product;

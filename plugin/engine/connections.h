@@ -3,6 +3,7 @@
 // everything owed is sent again. Engine thread only.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -27,6 +28,9 @@ struct Connection {
   std::uint64_t owed = 0;
   std::uint64_t download = 0;
   bool waits = false;  // a queued task of the device waits for its turn, as far as is known
+  // The last request for a block that may come twice (QoS 1), and when.
+  std::string block = {};
+  std::chrono::steady_clock::time_point block_at = {};
 };
 
 // Changes made while a transaction is open can be undone with it.

@@ -35,7 +35,7 @@ package::FileFacts FactsOf(const store::PackageFile& row) {
 
 core::Result<std::unique_ptr<Downloads>> Downloads::Start(const Options& options, Inbox& inbox,
                                                           Outbox& outbox) {
-  std::unique_ptr<Downloads> downloads(new Downloads(inbox, outbox));
+  std::unique_ptr<Downloads> downloads(new Downloads(options, inbox, outbox));
   auto store = package::OpenStore(options.packages);
   if (!store) {
     return tl::unexpected(store.error());
@@ -344,30 +344,46 @@ void Downloads::Check() {
 // ---------------------------------------------------------------- blocks
 
 void Downloads::Serve(BlockJob job) {
+  if (!blocks_.Push(job, std::chrono::steady_clock::now())) {
+    Refuse(job, core::ReplyCode::kTooMany, "too many requests for blocks wait");
+  }
+}
+
+void Downloads::ServeDue(const std::function<bool(const BlockJob&)>& wanted) {
+  while (std::optional<BlockJob> job = blocks_.Take(std::chrono::steady_clock::now(), wanted)) {
+    Read(std::move(*job));
+  }
+}
+
+void Downloads::Refuse(const BlockJob& job, core::ReplyCode code, std::string why) {
+  core::Reply reply;
+  reply.id = job.id;
+  reply.to = "block";
+  if (!job.task.empty()) {
+    reply.task = job.task;
+  }
+  reply.code = code;
+  reply.message = std::move(why);
+  if (code == core::ReplyCode::kUnavailable || code == core::ReplyCode::kTooMany) {
+    reply.retry_after = kRetryAfter;
+  }
+  auto encoded = job.dialect->encode(job.envelope.device, reply, {512, Clocks().wall});
+  if (!encoded || encoded->topic.empty()) {
+    return;
+  }
+  Message message = job.envelope;
+  message.topic = std::move(encoded->topic);
+  message.payload = std::move(encoded->payload);
+  message.qos = encoded->qos;
+  std::vector<Message> messages;
+  messages.push_back(std::move(message));
+  outbox_.Push(std::move(messages));
+}
+
+void Downloads::Read(BlockJob job) {
   auto shared = std::make_shared<BlockJob>(std::move(job));
   const auto refuse = [this, shared](core::ReplyCode code, std::string why) {
-    core::Reply reply;
-    reply.id = shared->id;
-    reply.to = "block";
-    if (!shared->task.empty()) {
-      reply.task = shared->task;
-    }
-    reply.code = code;
-    reply.message = std::move(why);
-    if (code == core::ReplyCode::kUnavailable) {
-      reply.retry_after = kRetryAfter;
-    }
-    auto encoded = shared->dialect->encode(shared->envelope.device, reply, {512, Clocks().wall});
-    if (!encoded) {
-      return;
-    }
-    Message message = shared->envelope;
-    message.topic = std::move(encoded->topic);
-    message.payload = std::move(encoded->payload);
-    message.qos = encoded->qos;
-    std::vector<Message> messages;
-    messages.push_back(std::move(message));
-    outbox_.Push(std::move(messages));
+    Refuse(*shared, code, std::move(why));
   };
   const bool taken = workers_->Submit(
       package::Workers::Length::kShort, [this, shared, refuse](std::stop_token stop) {
@@ -398,7 +414,7 @@ void Downloads::Serve(BlockJob job) {
           }
           const auto length = static_cast<std::int64_t>(bytes->size());
           auto encoded =
-              shared->dialect->encode_block(shared->envelope.device, shared->grant.ref, offset,
+              shared->dialect->encode_block(shared->envelope.device, shared->grant, offset,
                                             std::move(*bytes), shared->envelope.qos);
           Message message = shared->envelope;
           message.topic = std::move(encoded.topic);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 
 #include "core/model.h"
 #include "core/result.h"
+#include "engine/block_queue.h"
 #include "engine/exchange.h"
 #include "engine/inbox.h"
 #include "engine/options.h"
@@ -56,8 +58,12 @@ class Downloads {
   void Committed();
   void Undone();
 
-  // Reads the granted blocks on a worker and sends them.
+  // Granted blocks take their turn within the budgets (ServeDue).
   void Serve(BlockJob job);
+  // Has workers read and send the blocks whose time has come. `wanted`: their device is still
+  // there.
+  void ServeDue(const std::function<bool(const BlockJob&)>& wanted);
+  std::optional<std::chrono::steady_clock::time_point> next_block() const { return blocks_.Next(); }
 
   // Has a worker look whether every file is still what it was, and whether a missing one has come.
   // About once a minute.
@@ -88,7 +94,10 @@ class Downloads {
     core::Result<package::FileFacts> facts;
   };
 
-  Downloads(Inbox& inbox, Outbox& outbox) : inbox_(inbox), outbox_(outbox) {}
+  Downloads(const Options& options, Inbox& inbox, Outbox& outbox)
+      : inbox_(inbox),
+        outbox_(outbox),
+        blocks_(options.block_bytes_per_second, options.block_bytes_per_device) {}
 
   static Key KeyOf(const store::PackageFile& file);
   void Hash(const store::PackageFile& file);
@@ -96,9 +105,12 @@ class Downloads {
   void Sign(std::int64_t device, std::int64_t file);
   void Submit();
   void BuildTable();
+  void Read(BlockJob job);
+  void Refuse(const BlockJob& job, core::ReplyCode code, std::string why);
 
   Inbox& inbox_;
   Outbox& outbox_;
+  BlockQueue blocks_;
   std::shared_ptr<const package::Descriptor> store_fd_;
   std::shared_ptr<package::Files> files_;
   std::unique_ptr<package::AddressKey> key_;  // null: another web server serves `base_`

@@ -139,6 +139,7 @@ void Engine::Run() {
       end_broker_ = false;
       ::kill(::getpid(), SIGTERM);
     }
+    ServeBlocks();
     const bool stopping = stopping_.load();
     if (store_ == nullptr && !Open()) {
       Refuse();
@@ -171,11 +172,14 @@ void Engine::Take(steady_clock::duration wait) {
   Monotonic until = now + (more ? steady_clock::duration(0) : works ? kRest : wait);
   if (fault_.empty() && timeline_) {
     const core::Instant steady = Timeline(*timeline_).Read(clocks_()).now.steady;
-    for (const auto& at : {next_deadline_, plans_->next_slot()}) {
+    for (const auto& at : {next_deadline_, plans_->next_slot(), exchange_->bursts().Next()}) {
       if (at) {
         until = std::min(until, now + std::max(*at - steady, core::Duration(0)));
       }
     }
+  }
+  if (const auto block = downloads_->next_block()) {
+    until = std::min(until, *block);
   }
   const bool full = outbox_.Full() && !stopping_.load();
   if (full) {
@@ -364,6 +368,7 @@ bool Engine::IsDue(Monotonic now) {
          time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
          now >= next_minute_ || now >= next_health_ ||
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
+         (exchange_->bursts().Next() && *exchange_->bursts().Next() <= time.steady) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (plans_->next_slot() && *plans_->next_slot() <= time.steady) ||
          (next_change_ && *next_change_ <= time.wall) ||
@@ -545,6 +550,13 @@ store::Status Engine::Arrivals() {
     auto status = exchange_->Try(
         decoded.arrival->device, [&] { return exchange_->Uplink(decoded); },
         [&] { exchange_->Unavailable(decoded); });
+    if (!status) {
+      return status;
+    }
+  }
+  const core::Instant settled = last_turn_ ? core::Instant::max() : now.steady;
+  for (const core::DeviceKey& key : exchange_->bursts().Due(settled, kBatchArrivals)) {
+    auto status = exchange_->Try(key, [&] { return exchange_->Settle(key); });
     if (!status) {
       return status;
     }
@@ -789,6 +801,13 @@ void Engine::SaveHealth(core::Now now) {
   }
 }
 
+void Engine::ServeBlocks() {
+  downloads_->ServeDue([this](const BlockJob& job) {
+    const Connection* connection = connections_.Find(job.envelope.device);
+    return connection != nullptr && connection->generation == job.envelope.connection;
+  });
+}
+
 void Engine::Send() {
   Outcome& outcome = exchange_->outcome();
   for (LogLine& line : outcome.log) {
@@ -800,6 +819,7 @@ void Engine::Send() {
   for (BlockJob& job : outcome.blocks) {
     downloads_->Serve(std::move(job));
   }
+  ServeBlocks();
   exchange_->Committed();
   plans_->Committed();
   downloads_->Committed();

@@ -80,6 +80,7 @@ class Engine {
   void ObeyBrakes();
   store::Status Upkeep(core::Now now, Monotonic monotonic);
   void Send();
+  void ServeBlocks();
   void Fault(const core::Error& error);
   void Refuse();
   void Recovered();

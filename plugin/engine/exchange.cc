@@ -16,6 +16,9 @@ constexpr core::seconds kComeAgain{10};
 constexpr std::size_t kLongestUrl = 255;  // [N-20]
 // Addresses expire at whole multiples of this, so that one that is sent again is the same [N-19].
 constexpr std::int64_t kExpiryStep = 60;
+// A request for blocks that comes again so soon is the same one, sent twice.
+constexpr core::seconds kSameRequest{5};
+constexpr core::seconds kDropLine{60};
 // A message that does not fit puts its task back and lets the next one try: at most this often per
 // event.
 constexpr int kMaxUnsendable = 8;
@@ -116,6 +119,7 @@ void Exchange::UndoTo(const Mark& mark) {
 
 void Exchange::Undone() {
   UndoTo({0, 0, 0, 0, 0});
+  bursts_.Undo();
   written_seen_.clear();
 }
 
@@ -171,6 +175,11 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
     device.free_bytes = unwritten->second.free_bytes;
   }
   const Connection* connection = connections_.Find(key);
+  if (const dialect::Dialect* speaks = Speaks(product, connection)) {
+    snapshot.product.wire = speaks->wire;
+    snapshot.product.confirms = speaks->confirms;
+    snapshot.product.auto_confirm = product.product.auto_confirm || !speaks->confirms;
+  }
   if (connection != nullptr) {
     device.connection = connection->generation;
     device.reported_connection = connection->reported;
@@ -305,6 +314,9 @@ std::optional<core::Reply> Exchange::Refuse(const store::ProductEntry* product,
     reply.message = "the device is disabled";
   } else if (loaded.known.device.id != 0) {
     return std::nullopt;
+  } else if (const auto* report = std::get_if<core::VersionReport>(&uplink.body);
+             report != nullptr && report->components.empty()) {
+    // A query, and there is nothing for a device that has not said what it runs.
   } else if (!std::holds_alternative<core::VersionReport>(uplink.body)) {
     reply.code = core::ReplyCode::kNotFound;
     reply.message = "unknown device: report its version first";
@@ -332,8 +344,9 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
     ReplyTo(arrival, std::move(reply));
     return {};
   }
-  const core::Uplink& uplink = *decoded.uplink;
-  const std::string task = TaskOf(uplink);
+  if (IsRepeated(arrival)) {
+    return {};
+  }
   const store::ProductEntry* product = catalogue_->FindProduct(arrival.device.product);
   Loaded loaded;
   if (product != nullptr) {
@@ -348,6 +361,118 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
     }
     loaded = std::move(*result);
   }
+  const dialect::Dialect& dialect = *arrival.dialect;
+  const auto* report = std::get_if<core::VersionReport>(&decoded.uplink->body);
+  const bool settles = report != nullptr && dialect.settle > core::seconds(0) && product != nullptr;
+  if (!settles && dialect.wire.names_tasks) {
+    return Judge(std::move(loaded), arrival, *decoded.uplink, Lane::kAnswer);
+  }
+  core::Uplink uplink = *decoded.uplink;
+  if (settles) {
+    bursts_.Add(arrival, *report, dialect.settle, now_.steady);
+    if (!report->query && !ShowsTarget(*report, loaded.snapshot)) {
+      return {};
+    }
+    const std::optional<Burst> burst = bursts_.Take(arrival.device);
+    std::get<core::VersionReport>(uplink.body).components = Settled(*burst, loaded.snapshot);
+  }
+  if (product != nullptr) {
+    Resolve(uplink, loaded, dialect);
+  }
+  return Judge(std::move(loaded), arrival, uplink, Lane::kAnswer);
+}
+
+store::Status Exchange::Settle(const core::DeviceKey& key) {
+  const std::optional<Burst> burst = bursts_.Take(key);
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  if (!burst || product == nullptr) {
+    return {};
+  }
+  auto loaded = Load(*product, key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  core::VersionReport report;
+  report.components = Settled(*burst, loaded->snapshot);
+  report.full = false;
+  core::Uplink uplink;
+  uplink.body = std::move(report);
+  return Judge(std::move(*loaded), burst->origin, uplink, Lane::kPush);
+}
+
+// Nobody answers a request twice: the device would take the second answer for the next one's.
+bool Exchange::IsRepeated(const Arrival& arrival) {
+  if (arrival.kind != dialect::UplinkKind::kBlock || arrival.qos == 0 ||
+      arrival.dialect->wire.names_tasks) {
+    return false;
+  }
+  const Connection* connection = connections_.Find(arrival.device);
+  if (connection == nullptr) {
+    return false;
+  }
+  if (connection->block == arrival.payload && arrival.at - connection->block_at < kSameRequest) {
+    return true;
+  }
+  Connection* next = connections_.Edit(arrival.device);
+  next->block = arrival.payload;
+  next->block_at = arrival.at;
+  return false;
+}
+
+// The dialect of the device: what it spoke last in this connection, else its product's.
+const dialect::Dialect* Exchange::Speaks(const store::ProductEntry& product,
+                                         const Connection* connection) const {
+  return connection != nullptr && connection->dialect != nullptr ? connection->dialect
+                                                                 : DialectNamed(product.dialect);
+}
+
+// Says what the wire does not: which task is meant, and which component.
+void Exchange::Resolve(core::Uplink& uplink, const Loaded& loaded,
+                       const dialect::Dialect& dialect) const {
+  const core::Snapshot& snapshot = loaded.snapshot;
+  if (auto* report = std::get_if<core::VersionReport>(&uplink.body)) {
+    if (auto unnamed = report->components.extract(""); dialect.single && !unnamed.empty()) {
+      const auto& components = loaded.product->components;
+      unnamed.key() =
+          components.size() == 1 ? components.begin()->first : std::string(dialect::kMainComponent);
+      report->components.insert(std::move(unnamed));
+    }
+    return;
+  }
+  const auto told =
+      std::ranges::find_if(snapshot.queued, [](const core::Task& task) { return task.offers > 0; });
+  const core::Task* task = snapshot.open                   ? &*snapshot.open
+                           : told != snapshot.queued.end() ? &*told
+                                                           : nullptr;
+  if (task == nullptr) {
+    return;
+  }
+  std::visit(
+      [task](auto& body) {
+        if constexpr (!std::is_same_v<std::decay_t<decltype(body)>, core::VersionReport>) {
+          body.task = task->name;
+        }
+      },
+      uplink.body);
+  auto* progress = std::get_if<core::Progress>(&uplink.body);
+  if (progress == nullptr || !progress->component.empty()) {
+    return;
+  }
+  const auto named =
+      std::ranges::find(task->components, dialect::kMainComponent, &core::TaskComponent::name);
+  const auto current = std::ranges::find(task->components, core::ComponentState::kCurrent,
+                                         &core::TaskComponent::state);
+  if (named != task->components.end()) {
+    progress->component = named->name;
+  } else if (current != task->components.end()) {
+    progress->component = current->name;
+  }
+}
+
+store::Status Exchange::Judge(Loaded loaded, const Arrival& arrival, const core::Uplink& uplink,
+                              Lane lane) {
+  const std::string task = TaskOf(uplink);
+  const store::ProductEntry* product = loaded.product;
   // What was said in an earlier connection is judged as of that one; nothing of it is told to the
   // present one.
   loaded.snapshot.device.connection = arrival.connection;
@@ -398,7 +523,7 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
     }
   }
   const std::size_t block = outcome_.blocks.size();
-  if (auto status = Apply(loaded, std::move(decision), Lane::kAnswer, &uplink); !status) {
+  if (auto status = Apply(loaded, std::move(decision), lane, &uplink); !status) {
     return status;
   }
   if (outcome_.blocks.size() > block) {
@@ -450,38 +575,37 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
   std::string unsendable;
   bool replies = false;
   if (connection != nullptr) {
-    const dialect::Dialect* speaks = connection->dialect != nullptr
-                                         ? connection->dialect
-                                         : DialectNamed(loaded.product->dialect);
+    const dialect::Dialect* speaks = Speaks(*loaded.product, connection);
     for (core::Downlink& downlink : decision.messages) {
       if (speaks == nullptr) {
         break;
       }
-      if (auto* download = std::get_if<core::Download>(&downlink)) {
-        if (!AddUrls(*download, device) && !download->blocks) {
-          too_large = dialect::TooLarge{kLongestUrl + 1, kLongestUrl};
-          unsendable = download->task;
-          continue;
-        }
-      }
-      auto encoded = speaks->encode(
-          key, downlink, {static_cast<std::size_t>(decision.device.max_bytes), now_.wall});
+      const dialect::Limits limits{static_cast<std::size_t>(decision.device.max_bytes), now_.wall};
+      auto* reply = std::get_if<core::Reply>(&downlink);
+      core::Download* download = reply != nullptr && reply->download
+                                     ? &*reply->download
+                                     : std::get_if<core::Download>(&downlink);
+      auto encoded = download != nullptr && !AddUrls(*download, device) && !download->blocks
+                         ? tl::unexpected(dialect::TooLarge{kLongestUrl + 1, kLongestUrl})
+                         : speaks->encode(key, downlink, limits);
       if (!encoded) {
         too_large = encoded.error();
-        unsendable = std::holds_alternative<core::Offer>(downlink)
-                         ? std::get<core::Offer>(downlink).task
-                         : std::get<core::Download>(downlink).task;
+        unsendable = download != nullptr ? download->task : std::get<core::Offer>(downlink).task;
+        if (reply == nullptr) {
+          continue;
+        }
+        reply->download.reset();  // there is nothing for it then
+        encoded = speaks->encode(key, downlink, limits);
+      }
+      if (!encoded) {
         continue;
       }
-      Message message;
-      message.lane = lane;
-      message.device = key;
-      message.connection = connection->generation;
-      message.topic = std::move(encoded->topic);
-      message.payload = std::move(encoded->payload);
-      message.qos = encoded->qos;
-      messages.push_back(std::move(message));
-      replies = std::holds_alternative<core::Reply>(downlink);
+      if (auto message = Address(std::move(*encoded), key, *connection, lane)) {
+        messages.push_back(std::move(*message));
+        replies = reply != nullptr;
+      } else if (reply != nullptr && reply->code != core::ReplyCode::kOk && uplink != nullptr) {
+        Drop({key, speaks, {}, {}, {}, {}, {}}, *reply);
+      }
     }
   }
   Remember(loaded.snapshot, decision);
@@ -553,12 +677,61 @@ bool Exchange::AddUrls(core::Download& download, std::int64_t device) {
   return true;
 }
 
+// The message for the device; nothing: its dialect has no such message, or it had too many.
+std::optional<Message> Exchange::Address(dialect::Encoded encoded, const core::DeviceKey& key,
+                                         const Connection& connection, Lane lane) {
+  if (encoded.topic.empty()) {
+    return std::nullopt;
+  }
+  if (encoded.addressed) {
+    const PushLimit::Answer answer = push_limit_.Count(key, now_.steady);
+    if (answer == PushLimit::Answer::kFirstRefused) {
+      outcome_.log.push_back(
+          {LogLevel::kWarning, "device " + key.product + '/' + key.device + " has been sent " +
+                                   std::to_string(kPushesPerHour) +
+                                   " messages within an hour; it gets no more until that is over"});
+    }
+    if (answer != PushLimit::Answer::kSend) {
+      return std::nullopt;
+    }
+  }
+  Message message;
+  message.lane = lane;
+  message.device = key;
+  message.connection = connection.generation;
+  if (encoded.addressed) {
+    message.client = connection.client;
+  }
+  message.topic = std::move(encoded.topic);
+  message.payload = std::move(encoded.payload);
+  message.qos = encoded.qos;
+  return message;
+}
+
+// What was wrong and cannot be answered is counted, and said once a minute.
+void Exchange::Drop(const Arrival& arrival, const core::Reply& reply) {
+  ++dropped_;
+  if (dropped_said_ && now_.steady - *dropped_said_ < kDropLine) {
+    return;
+  }
+  dropped_said_ = now_.steady;
+  outcome_.log.push_back(
+      {LogLevel::kWarning,
+       std::to_string(std::exchange(dropped_, 0)) +
+           " messages were dropped of devices whose dialect has no answer to them; the last one: "
+           "device " +
+           arrival.device.product + '/' + arrival.device.device + ", " +
+           std::string(arrival.dialect->name) + " " + reply.to + ": " +
+           std::to_string(static_cast<int>(reply.code)) + " " + reply.message});
+}
+
 void Exchange::ReplyTo(const Arrival& arrival, core::Reply reply) {
   const Connection* connection = connections_.Find(arrival.device);
   if (connection == nullptr || connection->generation != arrival.connection) {
     return;
   }
-  if (!reply.id && reply.code == core::ReplyCode::kOk) {
+  if (!reply.id && reply.code == core::ReplyCode::kOk &&
+      arrival.kind != dialect::UplinkKind::kQuery) {
     return;
   }
   reply.to = std::string(dialect::UplinkName(arrival.kind));
@@ -567,14 +740,11 @@ void Exchange::ReplyTo(const Arrival& arrival, core::Reply reply) {
   if (!encoded) {
     return;
   }
-  Message message;
-  message.lane = Lane::kAnswer;
-  message.device = arrival.device;
-  message.connection = connection->generation;
-  message.topic = std::move(encoded->topic);
-  message.payload = std::move(encoded->payload);
-  message.qos = encoded->qos;
-  outcome_.messages.push_back(std::move(message));
+  if (auto message = Address(std::move(*encoded), arrival.device, *connection, Lane::kAnswer)) {
+    outcome_.messages.push_back(std::move(*message));
+  } else {
+    Drop(arrival, reply);
+  }
 }
 
 // What was said in this connection, so that what is owed is said once, and whether something waits
@@ -662,6 +832,7 @@ void Exchange::Committed() {
     }
   }
   written_seen_.clear();
+  bursts_.Keep();
   connections_.Keep();
   pace_.Keep();
   outcome_ = {};

@@ -16,10 +16,12 @@
 #include "core/decide.h"
 #include "core/model.h"
 #include "dialect/dialect.h"
+#include "engine/bursts.h"
 #include "engine/connections.h"
 #include "engine/inbox.h"
 #include "engine/outbox.h"
 #include "engine/pace.h"
+#include "engine/push_limit.h"
 #include "package/address.h"
 #include "store/store.h"
 
@@ -83,6 +85,9 @@ class Exchange {
   // Each handles one event inside the open transaction and adds to outcome(). On failure the caller
   // rolls the event's savepoint and its part of the outcome back; see store.h for the codes.
   store::Status Uplink(const Decoded& decoded);
+  // The device has said all that it says at once: its version reports are judged.
+  store::Status Settle(const core::DeviceKey& key);
+  const Bursts& bursts() const { return bursts_; }
   // Tells the device to send its uplink again, later: it is not stored.
   void Unavailable(const Decoded& decoded);
   // Offers what the device may get now; writes why its queued tasks wait, when that is another
@@ -169,6 +174,14 @@ class Exchange {
   std::optional<core::Reply> Refuse(const store::ProductEntry* product, const Loaded& loaded,
                                     const core::Uplink& uplink);
   core::Result<bool> MayRegister(const store::ProductEntry& product);
+  const dialect::Dialect* Speaks(const store::ProductEntry& product,
+                                 const Connection* connection) const;
+  void Resolve(core::Uplink& uplink, const Loaded& loaded, const dialect::Dialect& dialect) const;
+  store::Status Judge(Loaded loaded, const Arrival& arrival, const core::Uplink& uplink, Lane lane);
+  bool IsRepeated(const Arrival& arrival);
+  std::optional<Message> Address(dialect::Encoded encoded, const core::DeviceKey& key,
+                                 const Connection& connection, Lane lane);
+  void Drop(const Arrival& arrival, const core::Reply& reply);
   store::Status Apply(Loaded& loaded, core::Decision decision, Lane lane,
                       const core::Uplink* uplink, int depth = 0);
   bool AddUrls(core::Download& download, std::int64_t device);
@@ -190,6 +203,11 @@ class Exchange {
   };
   std::map<std::string, WindowNow> windows_;  // by plan
   Outcome outcome_;
+  Bursts bursts_;
+  PushLimit push_limit_;
+  int dropped_ =
+      0;  // uplinks that were wrong and whose devices get no replies, since the last line
+  std::optional<core::Instant> dropped_said_;
   std::unordered_map<std::int64_t, core::Device> seen_;
   std::vector<core::Device> written_seen_;                // by the open transaction
   std::unordered_map<std::string, std::int64_t> counts_;  // registered devices by product

@@ -153,6 +153,14 @@ constexpr Option kTable[] = {
      [](std::string_view v, Options& o) {
        return Number<std::int64_t>(v, 0, 100'000'000'000, o.download_bytes_per_second);
      }},
+    {"block_bytes_per_second", "33554432", "0 (no limit) to 100000000000", false,
+     [](std::string_view v, Options& o) {
+       return Number<std::int64_t>(v, 0, 100'000'000'000, o.block_bytes_per_second);
+     }},
+    {"block_bytes_per_device", "2097152", "0 (no limit) to 100000000000", false,
+     [](std::string_view v, Options& o) {
+       return Number<std::int64_t>(v, 0, 100'000'000'000, o.block_bytes_per_device);
+     }},
     {"download_lifetime", "86400", "60 to 31536000 (seconds)", false,
      [](std::string_view v, Options& o) {
        return Number<std::int64_t>(v, 60, 31'536'000, o.download_lifetime);

@@ -41,6 +41,8 @@ struct Options {
   std::optional<ListenAddress> download_listen;  // absent: no download server
   int download_connections = 0;
   std::int64_t download_bytes_per_second = 0;  // of all downloads together; 0: no limit
+  std::int64_t block_bytes_per_second = 0;     // of files over MQTT, all together; 0: no limit
+  std::int64_t block_bytes_per_device = 0;     // and of each device
   std::int64_t download_lifetime = 0;          // seconds that an address is valid
   std::string token_key;                       // absolute path of the key file
   LoginMode login = LoginMode::kOff;

@@ -6,17 +6,22 @@
 namespace ota::engine {
 
 std::uint64_t Presence::Seen(const core::DeviceKey& device, const void* client,
-                             std::string_view client_id) {
+                             std::string_view client_id, bool alone) {
   const auto [found, added] = devices_.try_emplace(device);
   Connection& connection = found->second;
   if (!added) {
     // The broker may give the address of a client that is gone to a new one.
     if (connection.client == client && connection.client_id == client_id) {
+      connection.alone = alone;
       return connection.generation;
+    }
+    // A client of the same id has been ended by the broker.
+    if (alone && connection.alone && connection.client_id != client_id) {
+      displaced_.push_back({device, connection.client_id});
     }
     Forget(connection.client, device);
   }
-  connection = {client, std::string(client_id), ++last_};
+  connection = {client, std::string(client_id), ++last_, alone};
   carried_[client].insert(device);
   inbox_.SetPresence({device, connection.generation, connection.client_id}, !added);
   return connection.generation;

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "core/model.h"
 #include "engine/inbox.h"
@@ -26,8 +28,18 @@ class Presence {
   explicit Presence(Inbox& inbox) : inbox_(inbox) {}
 
   // `device` has just shown that it is on the connection of `client`. Gives the generation: a new
-  // one when the device was away or on another connection.
-  std::uint64_t Seen(const core::DeviceKey& device, const void* client, std::string_view client_id);
+  // one when the device was away or on another connection. `alone`: the client is the device
+  // itself, and its dialect allows it one connection; an earlier one of that kind is to be ended.
+  std::uint64_t Seen(const core::DeviceKey& device, const void* client, std::string_view client_id,
+                     bool alone = false);
+
+  // A connection that a later one of the same device has displaced.
+  struct Displaced {
+    core::DeviceKey device;
+    std::string client_id;
+  };
+  // Those that are to be ended now.
+  std::vector<Displaced> TakeDisplaced() { return std::exchange(displaced_, {}); }
 
   // The connection of `client` has ended: every device that is on it is away.
   void Gone(const void* client);
@@ -48,11 +60,13 @@ class Presence {
     const void* client = nullptr;
     std::string client_id;
     std::uint64_t generation = 0;
+    bool alone = false;
   };
 
   void Forget(const void* client, const core::DeviceKey& device);
 
   Inbox& inbox_;
+  std::vector<Displaced> displaced_;
   std::uint64_t last_ = 0;
   std::unordered_map<core::DeviceKey, Connection> devices_;
   // Gateways and bridges carry several.

@@ -23,9 +23,16 @@ bool IsOwn(const Client& client, const dialect::TopicClass& topic) {
           client.logged_in->contains({std::string(topic.product), std::string(topic.device)}));
 }
 
+Verdict CheckSystem(const Client& client, const dialect::TopicClass& topic) {
+  if (!topic.system || !client.device || client.administrator || client.bridge) {
+    return Verdict::kOther;
+  }
+  return Decide(IsOwn(client, topic));
+}
+
 Verdict CheckWrite(const Client& client, const dialect::TopicClass& topic) {
   if (!topic.ours) {
-    return Verdict::kOther;
+    return CheckSystem(client, topic);
   }
   return Decide(topic.direction == dialect::Direction::kUp && topic.kind && !topic.device.empty() &&
                 (client.bridge || IsOwn(client, topic)));
@@ -33,7 +40,7 @@ Verdict CheckWrite(const Client& client, const dialect::TopicClass& topic) {
 
 Verdict CheckRead(const Client& client, const dialect::TopicClass& topic) {
   if (!topic.ours) {
-    return Verdict::kOther;
+    return CheckSystem(client, topic);
   }
   return Decide(client.administrator || client.bridge || IsOwn(client, topic));
 }

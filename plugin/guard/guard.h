@@ -33,6 +33,10 @@ enum class Verdict { kOther, kAllow, kDeny };
 // Whether the topic's device is the client's own, or a sub-device of it.
 bool IsOwn(const Client& client, const dialect::TopicClass& topic);
 
+// A topic that is not ours (kOther), unless it belongs to a device's cloud: then a device has to do
+// with its own alone. Who is no device is not judged.
+Verdict CheckSystem(const Client& client, const dialect::TopicClass& topic);
+
 // A client's publish, or its will. Allowed: an uplink of its own; of any device for a bridge.
 Verdict CheckWrite(const Client& client, const dialect::TopicClass& topic);
 

@@ -247,10 +247,12 @@ TEST(Encode, AnyTextBecomesOneJsonObject) {
 // [N-28] [N-2]
 TEST(EncodeBlock, PutsRefAndOffsetIntoTheTopic) {
   const std::string bytes("\0\xff{}", 4);
+  core::BlockGrant grant;
+  grant.ref = "b3";
   const int kQos[][2] = {{0, 0}, {1, 1}, {2, 1}};
   for (const auto& [asked, given] : kQos) {
     const Encoded block =
-        Dialects().front().encode_block(kDevice, "b3", 9007199254740991, bytes, asked);
+        Dialects().front().encode_block(kDevice, grant, 9007199254740991, bytes, asked);
     EXPECT_EQ(block.topic, "ota/v1/pump/d-1/down/block/b3/9007199254740991");
     EXPECT_EQ(block.payload, bytes);
     EXPECT_EQ(block.qos, given);

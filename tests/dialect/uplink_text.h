@@ -58,6 +58,7 @@ class UplinkText {
     Put("maxBytes", report.max_bytes);
     Put("sleep", report.sleep);
     Put("full", report.full);
+    Put("query", report.query);
   }
 
   void Body(const core::Confirm& confirm) {
@@ -87,6 +88,7 @@ class UplinkText {
     Put("offset", request.offset);
     Put("length", request.length);
     Put("count", request.count);
+    Put("fileId", request.file_id);
   }
 
   json::Writer out_;

@@ -61,6 +61,8 @@ TEST(Options, DefaultsAreThoseOfTheTable) {
   EXPECT_FALSE(options.download_listen.has_value());
   EXPECT_EQ(options.download_connections, 64);
   EXPECT_EQ(options.download_bytes_per_second, 0);
+  EXPECT_EQ(options.block_bytes_per_second, 33'554'432);
+  EXPECT_EQ(options.block_bytes_per_device, 2'097'152);
   EXPECT_EQ(options.download_lifetime, 86400);
   EXPECT_TRUE(options.administrators.empty());
   EXPECT_TRUE(options.bridges.empty());
@@ -86,6 +88,8 @@ TEST(Options, EveryOptionIsRead) {
                                   {"download_listen", "127.0.0.1:80"},
                                   {"download_connections", "10000"},
                                   {"download_bytes_per_second", "100000000000"},
+                                  {"block_bytes_per_second", "100000000000"},
+                                  {"block_bytes_per_device", "0"},
                                   {"download_lifetime", "60"},
                                   {"on_database_fault", "stop"},
                                   {"durability", "normal"},
@@ -105,6 +109,8 @@ TEST(Options, EveryOptionIsRead) {
   EXPECT_EQ(options.download_listen->port, 80);
   EXPECT_EQ(options.download_connections, 10000);
   EXPECT_EQ(options.download_bytes_per_second, 100'000'000'000);
+  EXPECT_EQ(options.block_bytes_per_second, 100'000'000'000);
+  EXPECT_EQ(options.block_bytes_per_device, 0);
   EXPECT_EQ(options.download_lifetime, 60);
   EXPECT_EQ(options.on_database_fault, OnDatabaseFault::kStop);
   EXPECT_EQ(options.durability, Durability::kNormal);
@@ -154,6 +160,8 @@ TEST(Options, BadValuesAreRefusedByNameValueAndRule) {
        {"", "8070", ":8070", "localhost:8070", "0.0.0.0:0", "0.0.0.0:65536", "0.0.0.0:", "::1:80",
         "[127.0.0.1]:80", "[::1]", "1.2.3:80"}},
       {"download_connections", {"", "0", "10001", "-1", "1.5", "0x10", " 1", "1 ", "many"}},
+      {"block_bytes_per_second", {"", "-1", "100000000001", "1k"}},
+      {"block_bytes_per_device", {"", "-1", "100000000001", "1k"}},
       {"download_bytes_per_second", {"", "-1", "100000000001", "1k", "99999999999999999999"}},
       {"download_lifetime", {"", "59", "31536001", "1h"}},
       {"on_database_fault", {"", "ignore"}},

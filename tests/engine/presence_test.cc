@@ -94,5 +94,26 @@ TEST_F(PresenceOfADevice, AClientCarriesSeveralDevices) {
   EXPECT_EQ(presence_.size(), 0u);
 }
 
+TEST_F(PresenceOfADevice, ASecondLoginDisplacesTheFirstWhereThereMayBeOne) {
+  presence_.Seen(kDevice, kOld, "a", true);
+  EXPECT_TRUE(presence_.TakeDisplaced().empty());
+  presence_.Seen(kDevice, kNew, "b", true);
+  const auto displaced = presence_.TakeDisplaced();
+  ASSERT_EQ(displaced.size(), 1u);
+  EXPECT_EQ(displaced[0].client_id, "a");
+  EXPECT_EQ(displaced[0].device, kDevice);
+  EXPECT_TRUE(presence_.TakeDisplaced().empty());
+}
+
+TEST_F(PresenceOfADevice, AGatewayIsNotDisplacedNorAClientOfTheSameId) {
+  presence_.Seen(kDevice, kOld, "gateway", false);
+  presence_.Seen(kDevice, kNew, "b", true);
+  presence_.Seen(kDevice, kOld, "gateway", false);
+  EXPECT_TRUE(presence_.TakeDisplaced().empty());
+  presence_.Seen(kOther, kOld, "c", true);
+  presence_.Seen(kOther, kNew, "c", true);  // the broker has ended the first
+  EXPECT_TRUE(presence_.TakeDisplaced().empty());
+}
+
 }  // namespace
 }  // namespace ota::engine

@@ -24,7 +24,8 @@ void CheckClass(const TopicClass& found, std::string_view text) {
   Check(Inside(found.product, text) && Inside(found.device, text), "views into the text");
   Check(found.product.empty() == found.device.empty(), "both names or none");
   Check(found.device.empty() || (IsName(found.product) && IsName(found.device)), "valid names");
-  Check(found.ours || found.device.empty(), "only ours have names");
+  Check(found.ours || found.system || found.device.empty(), "only devices' topics have names");
+  Check(!(found.ours && found.system), "one or the other");
   Check(!found.device.empty() || found.direction == Direction::kNone, "no name, no direction");
   Check(!found.kind || found.direction == Direction::kUp, "only uplinks have a kind");
 }
@@ -32,15 +33,28 @@ void CheckClass(const TopicClass& found, std::string_view text) {
 void CheckTopic(std::string_view topic) {
   const TopicClass found = ClassifyTopic(topic);
   CheckClass(found, topic);
-  Check(found.ours == topic.starts_with("ota/v1/"), "ours by prefix");
+  if (topic.starts_with("ota/v1/") || topic.starts_with("/ota/device/")) {
+    Check(found.ours, "ours by prefix");
+  } else if (found.ours) {
+    Check(topic.starts_with("/sys/"), "nothing else is ours");
+  }
   Check(found.ours == (FindDialect(topic) != nullptr), "a dialect for ours");
   const auto uplink = ParseUplink(topic);
   Check(uplink.has_value() == found.kind.has_value(), "an uplink has a kind");
   if (uplink) {
-    Check("ota/v1/" + uplink->device.product + "/" + uplink->device.device + "/up/" +
-                  std::string(UplinkName(uplink->kind)) ==
-              topic,
-          "the whole topic is said");
+    const std::string names = uplink->device.product + "/" + uplink->device.device;
+    const std::string name(UplinkName(uplink->kind));
+    bool said = topic == "ota/v1/" + names + "/up/" + name;
+    for (const char* before :
+         {"/ota/device/inform/", "/ota/device/request/", "/ota/device/progress/"}) {
+      said = said || topic == before + names;
+    }
+    for (const char* after :
+         {"/thing/ota/firmware/get", "/thing/file/download", "/ota/device/inform",
+          "/ota/device/progress", "/ota/device/getversion", "/ota/device/upgrade_reply"}) {
+      said = said || topic == "/sys/" + names + after;
+    }
+    Check(said, "the whole topic is said");
   }
 }
 
@@ -48,12 +62,12 @@ void CheckFilter(std::string_view filter) {
   const TopicClass found = ClassifyFilter(filter);
   CheckClass(found, filter);
   if (!found.device.empty()) {
-    const std::string own =
-        "ota/v1/" + std::string(found.product) + "/" + std::string(found.device);
-    const std::size_t start = filter.find(own);
-    Check(
-        start != std::string_view::npos && filter.find_first_of("+#", start) >= start + own.size(),
-        "no wildcard in the names");
+    const auto at = [filter](const char* place) {
+      return static_cast<std::size_t>(place - filter.data());
+    };
+    Check(filter.find_first_of("+#", at(found.product.data())) >=
+              at(found.device.data() + found.device.size()),
+          "no wildcard in the names");
   }
   if (!filter.starts_with("$share/") && filter.find_first_of("+#") == std::string_view::npos) {
     const TopicClass topic = ClassifyTopic(filter);

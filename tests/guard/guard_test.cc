@@ -194,5 +194,50 @@ TEST(Gateway, SpeaksForASubDeviceThatHasLoggedInOverItsConnection) {
   EXPECT_EQ(Write(gateway, "ota/v1/meter/m2/up/version"), kDeny);
 }
 
+// The clouds' SDKs subscribe to topics of their own that are not OTA's.
+TEST(CheckSystem, ADeviceHasToDoWithItsOwnSystemTopicsAlone) {
+  for (const char* own : {"/sys/pump/p1/thing/event/property/post", "/shadow/get/pump/p1",
+                          "/shadow/update/pump/p1", "/ext/session/pump/p1/combine/login"}) {
+    EXPECT_EQ(Write(Device(), own), kAllow) << own;
+    EXPECT_EQ(Read(Device(), own), kAllow) << own;
+    EXPECT_EQ(Subscribe(Device(), own), kAllow) << own;
+  }
+  EXPECT_EQ(Subscribe(Device(), "/sys/pump/p1/#"), kAllow);
+  EXPECT_EQ(Subscribe(Device(), "/sys/pump/p1/thing/event/+/post_reply"), kAllow);
+  for (const char* other : {"/sys/pump/p2/thing/event/property/post", "/shadow/get/pump/p2",
+                            "/ext/session/pump/p2/combine/login", "/sys/pump"}) {
+    EXPECT_EQ(Write(Device(), other), kDeny) << other;
+    EXPECT_EQ(Read(Device(), other), kDeny) << other;
+    EXPECT_EQ(Subscribe(Device(), other), kDeny) << other;
+  }
+  for (const char* filter : {"/sys/#", "/sys/pump/+/thing/event/property/post", "/sys/pump/p+"}) {
+    EXPECT_EQ(Subscribe(Device(), filter), kDeny) << filter;
+  }
+}
+
+TEST(CheckSystem, WhoIsNoDeviceIsLeftToOthers) {
+  for (const Client& client : {Nobody(), Administrator(), Bridge()}) {
+    EXPECT_EQ(Write(client, "/sys/pump/p1/thing/event/property/post"), kOther);
+    EXPECT_EQ(Read(client, "/sys/pump/p1/thing/event/property/post"), kOther);
+    EXPECT_EQ(Subscribe(client, "/sys/+/+/thing/event/property/post"), kOther);
+  }
+}
+
+TEST(CheckWrite, OwnUplinksOfTheCloudsDialectsAreAllowedAndNothingElseOfThem) {
+  for (const char* own :
+       {"/ota/device/inform/pump/p1", "/ota/device/progress/pump/p1",
+        "/sys/pump/p1/thing/ota/firmware/get", "/sys/pump/p1/thing/file/download",
+        "/sys/pump/p1/ota/device/inform", "/sys/pump/p1/ota/device/upgrade_reply"}) {
+    EXPECT_EQ(Write(Device(), own), kAllow) << own;
+    EXPECT_EQ(Write(Nobody(), own), kDeny) << own;
+  }
+  for (const char* topic :
+       {"/ota/device/inform/pump/p2", "/ota/device/upgrade/pump/p1", "/ota/device/inform/pump",
+        "/sys/pump/p1/thing/ota/firmware/get_reply", "/sys/pump/p1/thing/ota/other",
+        "/sys/pump/p1/ota/device/upgrade", "/sys/pump/p2/ota/device/inform"}) {
+    EXPECT_EQ(Write(Device(), topic), kDeny) << topic;
+  }
+}
+
 }  // namespace
 }  // namespace ota::guard

@@ -1,0 +1,47 @@
+// How many messages a device that subscribes to nothing is sent: what the broker drops of a message
+// to a client, because the client acknowledges nothing, it leaks for ever. Pure; time is an
+// argument. Engine thread only.
+#pragma once
+
+#include <cstddef>
+#include <unordered_map>
+
+#include "core/model.h"
+
+namespace ota::engine {
+
+inline constexpr int kPushesPerHour = 60;
+
+class PushLimit {
+ public:
+  enum class Answer { kSend, kFirstRefused, kRefused };
+
+  Answer Count(const core::DeviceKey& device, core::Instant now) {
+    if (now - pruned_ >= kHour || now < pruned_) {
+      std::erase_if(hours_, [now](const auto& one) {
+        return now - one.second.begin >= kHour || now < one.second.begin;
+      });
+      pruned_ = now;
+    }
+    Hour& hour = hours_[device];
+    if (hour.sent == 0 || now - hour.begin >= kHour || now < hour.begin) {
+      hour = {now, 0};
+    }
+    ++hour.sent;
+    return hour.sent <= kPushesPerHour       ? Answer::kSend
+           : hour.sent == kPushesPerHour + 1 ? Answer::kFirstRefused
+                                             : Answer::kRefused;
+  }
+
+ private:
+  static constexpr core::seconds kHour{3600};
+
+  struct Hour {
+    core::Instant begin{};
+    int sent = 0;
+  };
+  std::unordered_map<core::DeviceKey, Hour> hours_;
+  core::Instant pruned_{};
+};
+
+}  // namespace ota::engine

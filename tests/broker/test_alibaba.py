@@ -1,0 +1,415 @@
+"""Devices of Alibaba's IoT Platform, as their SDKs are, upgrade through the broker."""
+
+import json
+import time
+
+import pytest
+
+from broker import content, eventually
+from clouds import IDENTITY, Iotkit, LinkSdk, Mota
+
+
+@pytest.fixture
+def site(make_site):
+    return make_site(options=IDENTITY)
+
+
+def scene(site, module="default", size=9000, product=None, **plan):
+    site.product("lamp", (module,), dialect="alibaba", **(product or {}))
+    site.package("lamp", module, "2.0.0", content("lamp", size))
+    site.plan("spring", "lamp", [(module, f"{module}-2.0.0")], **plan)
+
+
+def state(site, device="d1"):
+    task = site.task(device, product="lamp")
+    return task and task["state"]
+
+
+def test_linksdk_4_upgrades_with_no_subscription(site):
+    """004-10 004-66 004-67 004-68"""
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    push = d.push()
+    data = push["data"]
+    assert list(push) == ["code", "data", "id", "message"]
+    assert push["code"] == "1000" and push["message"] == "success" and isinstance(push["id"], int)
+    assert list(data) == ["size", "sign", "version", "signMethod", "url", "md5"]
+    assert data["signMethod"] == "Md5" and data["version"] == "2.0.0"
+    assert '": ' not in d.text and "\\/" not in d.text and ", " not in d.text
+    assert state(site) == "accepted"
+    assert d.upgrade(data) == content("lamp")
+    site.wait_task("d1", "succeeded", product="lamp")
+    assert site.versions("d1", "lamp") == {"default": "2.0.0"}
+    d.no_push()
+
+
+def test_the_push_comes_two_seconds_after_the_last_report(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    time.sleep(1)
+    d.no_push()
+    d.inform("1.0.0")
+    sent = time.monotonic()
+    d.push()
+    assert 1.7 < time.monotonic() - sent < 4
+
+
+def test_iotkit_3_reports_two_versions_at_connect(site):
+    """Judged one by one, either would take the other's place; together, the last one counts."""
+    scene(site, sources=[("default", "iotx_ver_1.1.0")])
+    d = Iotkit(site, clean=False)
+    d.start("iotx_ver_1.1.0")
+    data = d.push()["data"]
+    assert site.versions("d1", "lamp") == {"default": "iotx_ver_1.1.0"}
+    d.progress(0, "Enter in downloading state")
+    d.fetch(data)
+    d.client.kill()
+    d.connect()
+    d.start("2.0.0")
+    site.wait_task("d1", "succeeded", product="lamp")
+    assert not [m for m in d.client.all if m.topic == d.path("upgrade")]
+
+
+def test_two_versions_in_a_reconnect_during_the_upgrade_fail_nothing(site):
+    scene(site)
+    d = Iotkit(site, clean=False)
+    d.start("iotx_ver_1.1.0")
+    d.push()
+    d.progress(0)
+    site.wait_task("d1", "downloading", product="lamp")
+    d.client.kill()
+    d.connect()
+    d.start("iotx_ver_1.1.0")
+    d.push()  # it has started anew
+    assert state(site) in ("accepted", "downloading")
+    assert site.task("d1", product="lamp")["retries"] == 0
+
+
+def test_a_module_of_its_own(site):
+    scene(site, "MCU")
+    d = LinkSdk(site)
+    d.inform("1.0.0", "MCU")
+    data = d.push()["data"]
+    assert list(data) == ["size", "module", "sign", "version", "signMethod", "url", "md5"] and data["module"] == "MCU"
+    d.progress(0, module="MCU")
+    d.progress(100, module="MCU")
+    site.wait_task("d1", "downloading", product="lamp")
+    d.inform("2.0.0", "MCU")
+    site.wait_task("d1", "succeeded", product="lamp")
+
+
+def test_the_module_default_may_be_said(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0", "default")
+    assert "module" not in d.push()["data"]
+
+
+def test_modules_one_after_another(site):
+    """000-24 in a dialect without a list of components"""
+    site.product("lamp", ("MCU", "default"), dialect="alibaba")
+    for module in ("MCU", "default"):
+        site.package("lamp", module, "2.0.0", content(module))
+    site.plan("spring", "lamp", [("MCU", "MCU-2.0.0"), ("default", "default-2.0.0")])
+    d = LinkSdk(site)
+    d.inform("1.0.0", "MCU")
+    d.inform("1.0.0")
+    assert d.push()["data"]["module"] == "MCU"
+    d.no_push()
+    d.inform("2.0.0", "MCU")
+    assert "module" not in d.push()["data"]
+    d.inform("2.0.0")
+    site.wait_task("d1", "succeeded", product="lamp")
+
+
+def test_files_more_than_one(site):
+    site.product("lamp", ("default",), dialect="alibaba")
+    site.package("lamp", "default", "3.0.0", [content("a", 3000), content("b", 5001)])
+    site.plan("spring", "lamp", [("default", "default-3.0.0")])
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    assert list(data) == ["files", "version", "signMethod"]
+    assert [list(f) for f in data["files"]] == [["fileSize", "fileName", "fileUrl", "fileMd5", "fileSign"]] * 2
+    assert [f["fileSize"] for f in data["files"]] == [3000, 5001]
+
+
+def test_a_delta_says_so(site):
+    site.product("lamp", ("default",), dialect="alibaba")
+    site.package("lamp", "default", "2.0.0", kind="delta", sets={"1.0.0": [b"delta"]})
+    site.plan("spring", "lamp", [("default", None, "default-2.0.0")])
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    assert data["isDiff"] == 1
+    assert list(data) == ["size", "sign", "version", "signMethod", "url", "isDiff", "md5"]
+
+
+def test_tags_travel_but_for_those_that_look_like_members(site):
+    """004-61"""
+    scene(site, tags={"ring": "1", "version": "EVIL"})
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    assert data["extData"] == {"ring": "1"} and "EVIL" not in d.text
+    assert list(data)[:2] == ["size", "extData"]
+
+
+def test_the_device_asks_and_is_always_answered(site):
+    site.product("lamp", ("default",), dialect="alibaba")
+    site.package("lamp", "default", "2.0.0", content("lamp"))
+    d = LinkSdk(site)
+    assert d.query(id=7) == {"id": "7", "code": 200, "data": {}}  # unknown yet
+    d.inform("1.0.0")
+    assert d.query(id="x-8") == {"id": "x-8", "code": 200, "data": {}}
+    assert d.query("\u6a21\u5757\u540d", id=9) == {"id": "9", "code": 200, "data": {}}  # the sample's own
+    site.plan("spring", "lamp", [("default", "default-2.0.0")])
+    d.push()
+    data = d.query(id=9)["data"]
+    assert list(data) == ["size", "sign", "version", "signMethod", "url", "md5"] and data["version"] == "2.0.0"
+    assert d.query("other", id=10)["data"] == {}
+    d.no_push()
+
+
+def test_a_question_right_behind_the_report_brings_the_task_once(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    assert d.query(id=1)["data"]["version"] == "2.0.0"
+    d.inform("1.0.0")
+    time.sleep(2.5)
+    d.no_push()
+    assert state(site) == "accepted"
+
+
+@pytest.mark.parametrize("step, reason", [(-1, "device_failed"), (-2, "download_failed"), (-3, "verify_failed"), (-4, "write_failed")])
+def test_failures(site, step, reason):
+    """004-70"""
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    d.push()
+    d.progress(0)
+    d.progress(step, "no luck")
+    task = site.wait_task("d1", "failed", product="lamp")
+    assert (task["reason"], task["detail"]) == (reason, "no luck")
+    d.inform("2.0.0")  # after all
+    site.wait_task("d1", "succeeded", product="lamp")
+
+
+def test_steps_out_of_range_change_nothing_and_are_counted(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    d.push()
+    for step in ("101", "-5", "x", "4294967295"):
+        d.progress(step)
+    d.publish(d.path("progress"), '{"id":1,"params":{"step":33}}', 0)
+    site.wait_task("d1", "downloading", product="lamp")
+    site.wait_log(r"messages were dropped .*lamp/d1, alibaba progress: 400")
+
+
+def test_a_flood_of_progress_is_one_row(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    d.push()
+    d.progress(0)
+    site.wait_task("d1", "downloading", product="lamp")
+    before = site.one("SELECT count(*) AS n FROM log")["n"]
+    for _ in range(20):
+        for _ in range(100):
+            d.progress(0)
+        d.client.ping()
+
+    def arrives():  # a flood fills the device's own share of the inbox
+        d.progress(5)
+        return site.query("SELECT * FROM task_component WHERE percent=5")
+    eventually(arrives)
+    assert site.one("SELECT count(*) AS n FROM log")["n"] - before < 5
+    other = LinkSdk(site, "d2")
+    other.inform("1.0.0")
+    other.push(timeout=5)
+
+
+def test_a_device_in_upgrade_is_not_told_again(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    d.push()
+    d.progress(10)
+    d.inform("1.0.0")
+    site.sql("UPDATE product SET remarks='x' WHERE name='lamp';")  # plans are looked at
+    time.sleep(2.5)
+    d.no_push()
+    # The connection breaks, the download beside it goes on.
+    d.client.kill()
+    d.connect()
+    d.progress(20)
+    d.inform("1.0.0")
+    time.sleep(2.5)
+    d.no_push()
+
+
+def test_back_on_the_old_version_after_100_is_a_failed_attempt(site):
+    """004-71"""
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    d.push()
+    d.progress(100)
+    site.wait_task("d1", "downloading", product="lamp")
+    d.client.kill()
+    d.connect()
+    d.inform("1.0.0")
+    task = site.wait_task("d1", "failed", product="lamp", timeout=180)
+    assert task["reason"] == "rolled_back"
+
+
+def test_manual_mode_tells_the_device_nothing_before_the_consent(site):
+    scene(site, mode="manual", texts={"en": "New", "zh": "New"})
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    time.sleep(2.5)
+    d.no_push()
+    assert d.query()["data"] == {}
+    assert site.request("consent", product="lamp", device="d1", plan="spring")["state"] == "done"
+    assert d.push()["data"]["version"] == "2.0.0"
+
+
+def test_a_second_login_ends_the_first(site):
+    scene(site)
+    first = LinkSdk(site)
+    first.inform("1.0.0")
+    first.push()
+    second = LinkSdk(site)
+    second.inform("1.0.0")
+    first.client.wait_closed()
+    second.push()
+    second.client.ping()
+    site.wait_log("lamp/d1 has connected again")
+
+
+def test_a_file_over_mqtt(site):
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    push = d.push()
+    data = push["data"]
+    assert list(data) == ["size", "streamId", "sign", "dProtocol", "version", "signMethod", "streamFileId", "md5"]
+    assert data["dProtocol"] == "mqtt"
+    assert d.download(data) == content("lamp", 50001)
+    # LinkSDK up to mid-2023: UNSUBSCRIBE with wrong flags; the broker ends the connection.
+    d.client.send_raw(b"\xa0\x04\x00\x09\x00\x00")
+    d.client.wait_closed()
+    d.connect()
+    d.inform("2.0.0")
+    site.wait_task("d1", "succeeded", product="lamp")
+
+
+def test_blocks_in_any_order_and_errors(site):
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    d.subscribe()
+    whole = content("lamp", 50001)
+    assert d.block(data, 50000, 256)[1] == whole[50000:]
+    assert d.block(data, 0, 131072)[1] == whole
+    header, block = d.block(data, 777, 256, id="abc")
+    assert (header["id"], block) == ("abc", whole[777:1033])
+    for offset, size, code in ((50001, 256, 416), (16777217, 256, 416), (0, 131073, 400), (0, 0, 400)):
+        header, block = d.block(data, offset, size)
+        assert header["code"] == code and header["msg"] and "data" not in header and not block
+    assert d.block({**data, "streamId": 999999}, 0)[0]["code"] == 404
+    assert d.block({**data, "streamFileId": 2}, 0)[0]["code"] == 404
+
+
+def test_a_block_is_sent_once_when_the_request_comes_twice(site):
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    d.subscribe()
+    for _ in range(3):
+        d.ask(data, 0, id="4", qos=1)
+    d.frame()
+    assert d.block(data, 10240, id="5", qos=1)[0]["id"] == "5"
+
+
+def test_a_file_that_is_too_long_for_mqtt_waits_with_a_reason(site):
+    scene(site, size=(16 << 20) + 1, product={"http": 0})
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    task = site.wait_task("d1", "queued", product="lamp", reason="no_delivery")
+    assert "16777217" in task["detail"] and "16777216" in task["detail"]
+    d.no_push()
+
+
+def test_at_most_sixty_messages_an_hour_without_a_subscription(site):
+    scene(site)
+    d = LinkSdk(site, ack=False)
+    d.inform("1.0.0")
+    d.push()
+    for n in range(200):
+        d.publish(d.thing("ota/firmware/get"), '{"id":1,"params":{}}', 0)
+        if n % 20 == 0:
+            d.client.ping()
+    site.wait_log("60 messages within an hour")
+    d.client.ping()
+    assert len(d.client.all) <= 60
+
+
+def test_reports_in_hand_survive_the_end_of_the_broker(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.inform("1.5.0")
+    d.client.ping()
+    site.stop()
+    assert site.versions("d1", "lamp") == {"default": "1.5.0"}
+
+
+def test_the_legacy_request_is_a_report(site):
+    scene(site)
+    d = LinkSdk(site)
+    d.client.subscribe(d.path("request"))
+    d.publish(d.path("request"), '{"id":0,"params":{"version":"1.0.0"}}', 1)
+    assert d.push()["data"]["version"] == "2.0.0"
+    d.publish(d.path("request"), "hello", 1)
+    d.client.ping()
+
+
+def test_own_system_topics_are_allowed_and_nothing_leaks(site):
+    """Own system topics are allowed, another device's are not, and nothing of OTA leaks."""
+    scene(site)
+    d, evil = LinkSdk(site), LinkSdk(site, "evil")
+    own = ["/sys/lamp/d1/thing/event/property/post_reply", "/sys/lamp/d1/thing/event/+/post_reply", "/sys/lamp/d1/rrpc/request/+",
+           "/shadow/get/lamp/d1", "/ext/session/lamp/d1/combine/login_reply", "/ota/device/upgrade/lamp/d1", "/sys/lamp/d1/#",
+           "/sys/lamp/d1/thing/file/download_reply"]
+    assert all(code < 128 for code in d.client.subscribe(*own))
+    assert all(code >= 128 for code in evil.client.subscribe(*own, "/sys/#", "/sys/lamp/+/thing/event/property/post", "/ota/device/#",
+                                                             "/ota/device/upgrade/lamp/+"))
+    historian = site.client("historian", "historian")
+    assert historian.subscribe("#") == [1]
+    historian.subscribe("/sys/+/+/thing/event/property/post")
+    evil.publish("/ota/device/inform/lamp/d1", '{"id":1,"params":{"version":"6.6.6"}}', 1)
+    evil.publish("/sys/lamp/d1/thing/event/property/post", "{}", 1)
+    d.inform("1.0.0")
+    d.publish("/sys/lamp/d1/thing/event/property/post", "{}", 1)
+    d.push()
+    historian.take_topic("/sys/lamp/d1/thing/event/property/post")
+    historian.ping()
+    assert not [m for m in historian.all if "ota" in m.topic]
+    assert site.versions("d1", "lamp") == {"default": "1.0.0"}
+
+
+def test_system_topics_are_allowed_on_a_broker_that_denies_all_else(make_site):
+    site = make_site(options={**IDENTITY, "acl_other": "defer"})
+    scene(site)
+    d = LinkSdk(site)
+    assert d.client.subscribe("/sys/lamp/d1/thing/service/property/set", "/shadow/get/lamp/d1") == [1, 1]
+    assert d.client.subscribe("/sys/lamp/d2/thing/service/property/set", "/shadow/get/lamp/d2") == [128, 128]
+    d.publish("/sys/lamp/d1/thing/event/property/post", "{}", 1)
+    assert "publishes to" not in site.log()

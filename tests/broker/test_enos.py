@@ -1,0 +1,240 @@
+"""Devices of EnOS and DECADA, as their SDKs are, upgrade through the broker."""
+
+import json
+
+import pytest
+
+from broker import content
+from clouds import IDENTITY, Enos, EnosJava
+
+
+@pytest.fixture
+def site(make_site):
+    return make_site(options=IDENTITY)
+
+
+def scene(site, component="default", size=9000, product=None, **plan):
+    site.product("pkA", (component,), dialect="enos", **(product or {}))
+    site.package("pkA", component, "1.1", content("meter", size))
+    site.plan("spring", "pkA", [(component, f"{component}-1.1")], **plan)
+
+
+def state(site, device="dk1"):
+    task = site.task(device, product="pkA")
+    return task and task["state"]
+
+
+def device(site, kind=Enos, name="dk1", **arguments):
+    return kind(site, name, "pkA", **arguments)
+
+
+OK = {"code": 200, "data": {}}
+
+
+@pytest.mark.parametrize("kind", [Enos, EnosJava])
+def test_an_sdk_upgrades(site, kind):
+    """003-01 003-04 003-09"""
+    scene(site)
+    d = device(site, kind)
+    assert d.inform("1.0") == {"id": "1", **OK}
+    push = d.push()
+    assert list(push) == ["id", "version", "method", "params"]
+    assert isinstance(push["id"], str) and push["id"].isdigit() and push["method"] == "ota.device.upgrade"
+    params = push["params"]
+    assert list(params) == ["version", "sign", "signMethod", "fileUrl", "fileSize"]
+    assert isinstance(params["fileSize"], int) and params["signMethod"] in ("md5", "sha256")
+    assert d.progress(20, "downloading") == {"id": "2", **OK}
+    assert d.fetch(params) == content("meter")
+    assert d.progress(80) == {"id": "3", **OK}
+    assert d.inform("1.1") == {"id": "4", **OK}  # on the same connection, as the SDKs' samples do it
+    assert state(site) == "succeeded"
+    d.answer(push["id"], 200)  # last of all
+    d.client.ping()
+    assert state(site) == "succeeded"
+    d.no_push()
+
+
+def test_the_push_comes_with_the_first_report_of_a_connection(site):
+    """003-10"""
+    scene(site)
+    d = device(site)
+    d.no_push()
+    d.inform("1.0")
+    first = d.push()
+    d.inform("1.0")
+    d.no_push()  # not twice in a connection
+    d.client.kill()
+    d.connect()
+    d.no_push()
+    d.inform("1.0")
+    assert d.push()["params"]["version"] == first["params"]["version"]
+
+
+def test_a_version_that_is_a_number_keeps_its_text(site):
+    scene(site)
+    d = device(site)
+    d.publish(d.path("inform"), '{"id":"1","params":{"version":1.10}}', 1)
+    d.push()
+    assert site.versions("dk1", "pkA") == {"default": "1.10"}
+
+
+def test_ids_come_back_as_the_same_string(site):
+    scene(site)
+    d = device(site)
+    d.client.subscribe(d.path("inform_reply"))
+    for id in ("007", "a\\\"b", "\u00e4", "9" * 64):
+        d.publish(d.path("inform"), f'{{"id":"{id}","params":{{"version":"1.0"}}}}', 1)
+        assert d.take(d.path("inform_reply")).payload.decode().startswith(f'{{"id":"{id}",')
+    d.publish(d.path("inform"), '{"id":12345678901234567890,"params":{"version":"1.0"}}', 1)
+    assert json.loads(d.take(d.path("inform_reply")).payload)["id"] == "12345678901234567890"
+
+
+def test_getversion_gives_an_array(site):
+    """001-09 001-10 003-13"""
+    site.product("pkA", ("default",), dialect="enos")
+    site.package("pkA", "default", "1.1", content("meter"))
+    d = device(site)
+    assert d.getversion() == {"id": "1", "code": 200, "data": []}
+    d.inform("1.0")
+    assert d.getversion()["data"] == []
+    site.plan("spring", "pkA", [("default", "default-1.1")], black=["dk2"])
+    d.push()
+    data = d.getversion()["data"]
+    assert [list(one) for one in data] == [["version", "sign", "signMethod", "fileUrl", "fileSize"]]
+    d.no_push()  # the answer carries it
+    other = device(site, name="dk2")
+    other.inform("1.0")
+    assert other.getversion()["data"] == []
+    # A device that takes it just begins.
+    d.progress("10")
+    assert state(site) == "downloading"
+    d.inform("1.1")
+    assert state(site) == "succeeded"
+
+
+@pytest.mark.parametrize("step, wanted, reason", [("-1", "failed", "device_failed"), (-2, "failed", "download_failed"),
+                                                  ("-3", "failed", "verify_failed"), ("-4", "failed", "write_failed"),
+                                                  ("-5", "refused", "device_refused"), (-77, "failed", "device_failed")])
+def test_codes(site, step, wanted, reason):
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    d.push()
+    assert d.send("progress", {"step": step, "desc": "no luck"})["code"] == 200
+    task = site.task("dk1", product="pkA")
+    assert (task["state"], task["reason"], task["code"], task["detail"]) == (wanted, reason, int(step), "no luck")
+
+
+@pytest.mark.parametrize("code, wanted", [("1101", "postponed"), (500, "postponed"), (1102, "postponed"), ("2000", "refused"), (2345, "refused"),
+                                          (200, "accepted"), ("200", "accepted")])
+def test_the_answer_to_an_upgrade_is_no_gate(site, code, wanted):
+    """003-11 001-07: a refusal is none of failure"""
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    push = d.push()
+    d.answer(push["id"], code, "downstream command handler not registered")
+    site.wait_task("dk1", wanted, product="pkA")
+    d.no_push()
+    if wanted == "postponed":
+        assert "1101" in site.task("dk1", product="pkA")["detail"] or code != "1101"
+        d.inform("1.1")
+        assert state(site) == "succeeded"
+
+
+def test_an_answer_after_progress_changes_nothing(site):
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    push = d.push()
+    d.progress(50)
+    d.answer(push["id"], "500", "handler threw")
+    d.client.ping()
+    assert state(site) == "downloading"
+
+
+def test_malformed_reports_are_answered_and_change_nothing(site):
+    scene(site)
+    d = device(site)
+    assert d.send("inform", {"version": ""})["code"] == 400
+    assert d.send("inform", {})["code"] == 400
+    assert d.send("progress", {"step": "101"})["code"] == 400
+    assert site.device_row("dk1", "pkA") is None
+    d.publish(d.path("inform"), "garbage", 1)
+    d.publish(d.path("request"), "{}", 1)  # a name that the SDKs have and nothing uses
+    assert d.inform("1.0")["code"] == 200
+
+
+def test_the_products_only_component_is_meant(site):
+    scene(site, component="main")
+    d = device(site)
+    d.inform("1.0")
+    assert site.versions("dk1", "pkA") == {"main": "1.0"}
+    d.push()
+    d.progress(1)
+    d.inform("1.1")
+    assert state(site) == "succeeded"
+
+
+def test_a_file_of_more_than_31_bits_waits_with_a_reason(site):
+    site.product("pkA", ("default",), dialect="enos", profile="default")
+    site.sql("UPDATE profile SET max_file_bytes=3000000000 WHERE name='default';")
+    path = site.store_file("pkA-default-1.1-any-0.bin", b"x")
+    with open(path, "r+b") as f:
+        f.truncate(2_147_483_648)
+    site.sql("INSERT INTO package(product, name, component, version) VALUES ('pkA','default-1.1','default','1.1');"
+             "INSERT INTO package_file(product, package, path) VALUES ('pkA','default-1.1','pkA-default-1.1-any-0.bin');")
+    from broker import eventually
+    eventually(lambda: [r for r in site.package_states("pkA", "default-1.1") if r["state"] == "ready"], 120)
+    site.plan("spring", "pkA", [("default", "default-1.1")])
+    d = device(site)
+    d.inform("1.0")
+    task = site.wait_task("dk1", "queued", product="pkA", reason="no_delivery")
+    assert "2147483648" in task["detail"] and "2147483647" in task["detail"]
+    d.no_push()
+
+
+def test_without_http_there_is_no_delivery(make_site):
+    site = make_site(options={**IDENTITY, "download_base": None, "download_listen": None})
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    assert site.wait_task("dk1", "queued", product="pkA")["reason"] == "no_delivery"
+
+
+def test_manual_mode_waits_for_the_platform(site):
+    """003-06 003-14"""
+    scene(site, mode="manual", texts={"en": "New", "zh": "New"})
+    d = device(site)
+    d.inform("1.0")
+    d.no_push()
+    assert d.getversion()["data"] == []
+    assert site.request("consent", product="pkA", device="dk1", plan="spring")["state"] == "done"
+    d.push()
+
+
+def test_a_second_login_ends_the_first(site):
+    scene(site)
+    first = device(site)
+    first.inform("1.0")
+    first.push()
+    second = device(site)
+    second.inform("1.0")
+    first.client.wait_closed()
+    second.push()
+
+
+def test_topics_of_others(site):
+    scene(site)
+    d, evil = device(site), device(site, name="evil")
+    filters = [d.path(n) for n in ("upgrade", "inform_reply", "getversion_reply")] + ["/sys/pkA/dk1/ota/device/+", "/sys/pkA/+/ota/device/upgrade"]
+    assert all(code >= 128 for code in evil.client.subscribe(*filters))
+    evil.publish(d.path("inform"), '{"id":"1","params":{"version":"6.6"}}', 1)
+    d.publish(d.path("upgrade"), "{}", 1)
+    historian = site.client("historian", "historian")
+    historian.subscribe("#")
+    d.inform("1.0")
+    d.push()
+    historian.ping()
+    assert not [m for m in historian.all if "/ota/" in m.topic] and not evil.client.all
+    assert site.versions("dk1", "pkA") == {"default": "1.0"}

@@ -1,0 +1,116 @@
+// Reports of one burst are judged together.
+#include "engine/bursts.h"
+
+#include <string>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "engine/push_limit.h"
+
+namespace ota::engine {
+namespace {
+
+using core::Duration;
+using core::Instant;
+
+const core::DeviceKey kLamp{"lamp", "d1"};
+constexpr Instant kStart{Duration(1'000'000)};
+constexpr Duration kSettle{2000};
+
+Arrival From(const core::DeviceKey& device, std::uint64_t connection = 1) {
+  Arrival arrival;
+  arrival.device = device;
+  arrival.connection = connection;
+  return arrival;
+}
+
+core::VersionReport Report(std::string version, std::string component = "default") {
+  core::VersionReport report;
+  report.components.emplace(std::move(component), std::move(version));
+  return report;
+}
+
+core::Snapshot Waiting(std::string target) {
+  core::Snapshot snapshot;
+  snapshot.open.emplace();
+  core::TaskComponent& component = snapshot.open->components.emplace_back();
+  component.name = "default";
+  component.target = std::move(target);
+  return snapshot;
+}
+
+TEST(Bursts, AreDueSomeTimeAfterTheLastReport) {
+  Bursts bursts;
+  bursts.Add(From(kLamp), Report("1"), kSettle, kStart);
+  bursts.Add(From(kLamp, 2), Report("2"), kSettle, kStart + Duration(1500));
+  EXPECT_EQ(bursts.Next(), kStart + Duration(3500));
+  EXPECT_TRUE(bursts.Due(kStart + Duration(3499), 10).empty());
+  ASSERT_EQ(bursts.Due(kStart + Duration(3500), 10).size(), 1U);
+  const auto burst = bursts.Take(kLamp);
+  ASSERT_TRUE(burst);
+  EXPECT_EQ(burst->origin.connection, 2U);
+  EXPECT_EQ(Settled(*burst, {}).at("default"), "2");
+  EXPECT_FALSE(bursts.Next());
+}
+
+TEST(Bursts, AreNotPutOffForEver) {
+  Bursts bursts;
+  for (int i = 0; i < 100; ++i) {
+    bursts.Add(From(kLamp), Report("1"), kSettle, kStart + Duration(i * 1000));
+  }
+  EXPECT_EQ(bursts.Next(), kStart + 5 * kSettle);
+}
+
+TEST(Bursts, AVersionThatTheOpenTaskWaitsForCountsWhereverItStands) {
+  for (const auto& [first, second] : {std::pair("9", "2.0"), std::pair("2.0", "9")}) {
+    Bursts bursts;
+    bursts.Add(From(kLamp), Report(first), kSettle, kStart);
+    bursts.Add(From(kLamp), Report(second), kSettle, kStart);
+    EXPECT_EQ(Settled(*bursts.Take(kLamp), Waiting("2.0")).at("default"), "2.0");
+  }
+  EXPECT_TRUE(ShowsTarget(Report("2.0"), Waiting("2.0")));
+  EXPECT_FALSE(ShowsTarget(Report("2.0", "mcu"), Waiting("2.0")));
+  EXPECT_FALSE(ShowsTarget(Report("1.0"), Waiting("2.0")));
+  EXPECT_FALSE(ShowsTarget(Report("1.0"), {}));
+}
+
+TEST(Bursts, ComeBackWhenTheTransactionIsUndone) {
+  Bursts bursts;
+  bursts.Add(From(kLamp), Report("1"), kSettle, kStart);
+  ASSERT_TRUE(bursts.Take(kLamp));
+  bursts.Add(From(kLamp), Report("2"), kSettle, kStart + Duration(500));
+  bursts.Undo();
+  EXPECT_EQ(bursts.Next(), kStart + kSettle);
+  EXPECT_EQ(Settled(*bursts.Take(kLamp), {}).at("default"), "1");
+  bursts.Keep();
+  bursts.Undo();
+  EXPECT_TRUE(bursts.empty());
+  EXPECT_FALSE(bursts.Take(kLamp));
+}
+
+TEST(Bursts, KeepTheirSize) {
+  Bursts bursts;
+  for (int i = 0; i < 100; ++i) {
+    bursts.Add(From(kLamp), Report(std::to_string(i)), kSettle, kStart);
+    bursts.Add(From(kLamp), Report("1", "m" + std::to_string(i)), kSettle, kStart);
+  }
+  const auto burst = bursts.Take(kLamp);
+  EXPECT_EQ(burst->versions.size(), 32U);
+  EXPECT_EQ(burst->versions.at("default").size(), 8U);
+  EXPECT_EQ(burst->versions.at("default").back(), "99");
+}
+
+TEST(PushLimit, IsSixtyAnHourForEachDevice) {
+  PushLimit limit;
+  for (int i = 0; i < kPushesPerHour; ++i) {
+    EXPECT_EQ(limit.Count(kLamp, kStart), PushLimit::Answer::kSend);
+  }
+  EXPECT_EQ(limit.Count(kLamp, kStart), PushLimit::Answer::kFirstRefused);
+  EXPECT_EQ(limit.Count(kLamp, kStart + Duration(3'599'999)), PushLimit::Answer::kRefused);
+  EXPECT_EQ(limit.Count({"lamp", "d2"}, kStart), PushLimit::Answer::kSend);
+  EXPECT_EQ(limit.Count(kLamp, kStart + Duration(3'600'000)), PushLimit::Answer::kSend);
+}
+
+}  // namespace
+}  // namespace ota::engine
