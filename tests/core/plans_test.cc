@@ -139,9 +139,10 @@ TEST(Brake, NoAttemptBeginsMeanwhile) {
     site.plans[0]->retry = {1, seconds(600)};
     site.Tell(site.Of("spring").name, "main", PS::kFailed, {}, -2);
     brake.on(site);
-    site.RunOut();
-    site.Pass(seconds(60));
-    Return(site, "1.0", "b1");
+    site.Pass(seconds(601));
+    Return(site, "1.0", "b1");  // before the deadline is looked at
+    EXPECT_EQ(site.State(), TaskState::kRetrying);
+    site.Deadline();
     EXPECT_EQ(site.State(), TaskState::kRetrying);
     brake.off(site);
     site.RunOut();
@@ -579,6 +580,18 @@ TEST(Grace, WhoAsksForBlocksGoesOnAndANewAttemptHasItsFullTime) {  // C10
   asks.Pass(seconds(121));
   asks.Deadline();
   EXPECT_EQ(asks.State(), TaskState::kInstalling);
+}
+
+TEST(Grace, RestsWhileTheDeviceWaits) {  // C10 [N-24]
+  Site site = WithoutBootIds(seconds(120));
+  site.Tell(site.Of("spring").name, "main", PS::kInstalling);
+  site.Tell(site.Of("spring").name, "main", PS::kWaiting);
+  Return(site, "1.0");
+  site.RunOut();
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  site.Pass(seconds(121));
+  site.Deadline();
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
 }
 
 TEST(Grace, AnotherBootIdIsARollBackAtOnceAndAnEqualOneNone) {  // C10 [N-14]
