@@ -16,7 +16,7 @@ using std::chrono::steady_clock;
 // Small enough that a slice holds the database for a few milliseconds; a transaction works on
 // slices for kWorkTime.
 constexpr int kSlice = 50;
-constexpr int kScanSlice = 200;
+constexpr int kScanSlice = 100;
 constexpr std::chrono::milliseconds kWorkTime{25};
 constexpr int kMaxAside = 1000;
 constexpr int kWaiting = 100;  // tasks that are looked at in one go when the pace allows some

@@ -120,6 +120,7 @@ class Activation : public testing::Test {
     SQLite::Database other(options_.database, SQLite::OPEN_READWRITE, 0);
     milliseconds longest{0};
     auto free = steady_clock::now();
+    auto asked = free;
     EXPECT_TRUE(Until([&] {
       try {
         other.exec("BEGIN IMMEDIATE");
@@ -129,6 +130,11 @@ class Activation : public testing::Test {
         longest =
             std::max(longest, std::chrono::duration_cast<milliseconds>(steady_clock::now() - free));
       }
+      // Seldom: the question costs more than what is measured.
+      if (steady_clock::now() - asked < milliseconds(200)) {
+        return false;
+      }
+      asked = steady_clock::now();
       return done();
     }));
     return longest;
