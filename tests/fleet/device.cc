@@ -692,6 +692,7 @@ void Device::FileDone() {
   figures_.Count("bytes of files", content_.size());
   content_ = {};
   window_end_ = 0;
+  ref_.clear();  // blocks that come twice are late now
   if (++file_ < download_.files.size()) {
     FetchNext();
   } else {
