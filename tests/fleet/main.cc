@@ -369,6 +369,8 @@ class Run {
     look_.Set(100 * kMs);
     loop_.Run();
     const auto took = Now() - started_;
+    figures_.Count("ms until all were at their end",
+                   static_cast<std::uint64_t>((settled_at_ - started_) / kMs));
     for (const auto& device : devices_) {
       if (!AtEnd(*device)) {
         figures_.Wrong("not at its end", device->name().device, device->Outcome());
