@@ -2,16 +2,20 @@
 // tests/bench/run.py starts it; the loop and the MQTT client are the fleet emulator's.
 //
 //   ota-load echo      connections that publish to a topic of their own and read it back
-//   ota-load reports   version reports of devices, each sent when one before it was answered
+//   ota-load reports   version reports of devices, each sent when one before it was answered; with
+//                      --devices all over one connection, as a bridge's
 //   ota-load pace      one connection that echoes at a steady rate: latency, whatever else happens
 //   ota-load storm     all connections at once; each subscribes and reports once, and stays
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,7 +42,8 @@ struct Options {
   unsigned bytes = 64;   // of an echo
   unsigned rate = 500;   // a second, of pace
   unsigned devices = 0;  // reports: of so many devices in turn, all over the first connection
-  bool change = false;   // reports: each differs from the one before it of this device
+  bool change = false;   // reports: each names a version that was never there before
+  unsigned pid = 0;      // the broker: its CPU time is measured
   bool spread = false;   // storm: from addresses of its own in 127.0.0.0/8
   std::string client_id = "load";
   std::string user;
@@ -52,6 +57,19 @@ struct Count {
   std::int64_t ready_at = 0;  // the last
   fleet::Histogram latency;
 };
+
+// Seconds of CPU of all threads of a process so far.
+double Cpu(unsigned pid) {
+  std::int64_t total_ns = 0;
+  std::error_code none;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", none)) {
+    std::int64_t ns = 0;
+    std::ifstream(task.path() / "schedstat") >> ns;
+    total_ns += ns;
+  }
+  return static_cast<double>(total_ns) / 1e9;
+}
 
 class Load;
 
@@ -78,7 +96,8 @@ class Connection : public fleet::ClientOwner {
   std::string device_;  // ota/v1/PRODUCT/DEVICE
   std::string topic_;
   std::string payload_;
-  std::vector<std::int64_t> sent_at_;  // a ring: answers come in order
+  std::string run_ = "1." + std::to_string(getpid()) + ".";  // begin of versions
+  std::vector<std::int64_t> sent_at_;                        // a ring: answers come in order
   std::size_t first_ = 0;
   std::uint64_t sent_ = 0;
 };
@@ -90,6 +109,7 @@ class Load {
         begin_(loop_,
                [this] {
                  counting_since_ = Now();
+                 cpu_since_ = Cpu(options_.pid);
                  count_.answers = count_.refused = 0;
                  count_.latency = {};
                  end_.Set(static_cast<std::int64_t>(options_.seconds * 1e9));
@@ -113,15 +133,16 @@ class Load {
     }
     loop_.Run();
     const auto took = static_cast<double>(Now() - counting_since_) / 1e9;
+    const auto cpu = Cpu(options_.pid) - cpu_since_;
     std::printf(
         "{\"rate\": %.1f, \"answers\": %llu, \"seconds\": %.3f, \"refused\": %llu, \"lost\": %llu, "
         "\"ready\": %u, \"ready_s\": %.3f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
-        "\"max_us\": %.1f}\n",
+        "\"max_us\": %.1f, \"cpu_s\": %.6f}\n",
         static_cast<double>(count_.answers) / took, static_cast<unsigned long long>(count_.answers),
         took, static_cast<unsigned long long>(count_.refused),
         static_cast<unsigned long long>(count_.lost), count_.ready,
         static_cast<double>(count_.ready_at - started_) / 1e9, Us(0.5), Us(0.99), Us(0.999),
-        static_cast<double>(count_.latency.max()) / 1e3);
+        static_cast<double>(count_.latency.max()) / 1e3, cpu);
     return count_.answers > 0 ? 0 : 1;
   }
 
@@ -130,7 +151,9 @@ class Load {
     if (++count_.ready < options_.connections || options_.mode == "storm") {
       return;
     }
-    begin_.Set(static_cast<std::int64_t>(options_.warm_seconds * 1e9));
+    if (options_.devices == 0) {
+      begin_.Set(static_cast<std::int64_t>(options_.warm_seconds * 1e9));
+    }
     for (const auto& connection : connections_) {
       connection->Send();
     }
@@ -143,6 +166,9 @@ class Load {
   // The next of --devices, and how often it had its turn before.
   std::pair<unsigned, std::uint64_t> NextDevice() {
     const auto turn = turn_++;
+    if (turn == options_.devices) {  // each was there once on this connection: only now it counts
+      begin_.Set(1);
+    }
     return {static_cast<unsigned>(turn * 7919 % options_.devices), turn / options_.devices};
   }
 
@@ -160,6 +186,7 @@ class Load {
   fleet::Timer end_;
   std::int64_t started_ = 0;
   std::int64_t counting_since_ = 0;
+  double cpu_since_ = 0;
   std::uint64_t turn_ = 0;
 };
 
@@ -255,7 +282,7 @@ void Connection::SendReport() {
   }
   sent_at_[sent_ % sent_at_.size()] = Now();
   payload_ = "{\"id\":\"" + std::to_string(++sent_) + "\",\"components\":{\"main\":\"" +
-             (options.change && turn % 2 == 1 ? "1.1" : "1.0") + "\"}}";
+             (options.change ? run_ + std::to_string(turn) : "1.0") + "\"}}";
   client_.Publish(topic_, payload_, options.qos);
 }
 
@@ -286,7 +313,7 @@ const char kHelp[] =
     "Usage: ota-load echo|reports|pace|storm [--port N] [--connections N] [--qos 0|1] [--seconds "
     "S]\n"
     "         [--warm S] [--window N] [--bytes N] [--rate N] [--devices N] [--change] [--spread]\n"
-    "         [--client-id TEXT] [--user NAME]\n"
+    "         [--client-id TEXT] [--user NAME] [--pid BROKER]\n"
     "The load of tests/bench/run.py, which see.\n";
 
 bool Read(int argc, char** argv, Options& o) {
@@ -303,6 +330,7 @@ bool Read(int argc, char** argv, Options& o) {
                                  {"spread", no_argument, nullptr, 'y'},
                                  {"client-id", required_argument, nullptr, 'i'},
                                  {"user", required_argument, nullptr, 'u'},
+                                 {"pid", required_argument, nullptr, 'z'},
                                  {}};
   for (int found = 0; (found = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
     const auto number = [] { return static_cast<unsigned>(std::strtoul(optarg, nullptr, 10)); };
@@ -345,6 +373,9 @@ bool Read(int argc, char** argv, Options& o) {
         break;
       case 'u':
         o.user = optarg;
+        break;
+      case 'z':
+        o.pid = number();
         break;
       default:
         return false;
