@@ -38,7 +38,7 @@ def arguments():
                                      epilog="names of --only: " + " ".join(name for name in SECTIONS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="")
-    parser.add_argument("--repeat", type=int, default=0, help="repetitions of each pair (5, --quick: 3)")
+    parser.add_argument("--repeat", type=int, default=0, help="turns of each pair (5, --quick: 2)")
     parser.add_argument("--build", type=pathlib.Path, default=TOP / "build-bench")
     parser.add_argument("--output", type=pathlib.Path)
     return parser.parse_args()
@@ -102,7 +102,7 @@ class Bench:
     def __init__(self, options, directory):
         self.options, self.directory, self.rows, self.count = options, directory, [], 0
         self.quick = options.quick
-        self.repeat = options.repeat or (3 if options.quick else 5)
+        self.repeat = options.repeat or (2 if options.quick else 5)
         self.Broker = make_broker_class()
 
     # ------------------------------------------------------------------ what the sections use
@@ -145,10 +145,10 @@ class Bench:
             say(f"ota-fleet: {done.stdout[-1500:]}{done.stderr}")
         return json.loads(path.read_text())
 
-    def turns(self, cases):
+    def turns(self, cases, turns=None):
         """{name: callable} run in turn, --repeat times; gives {name: [results]}."""
         results = {name: [] for name in cases}
-        for turn in range(self.repeat):
+        for turn in range(turns or self.repeat):
             names = list(cases) if turn % 2 == 0 else list(reversed(cases))
             for name in names:
                 results[name].append(cases[name]())
@@ -225,7 +225,7 @@ def traffic(bench):
             for qos in (0, 1):
                 def run(broker):
                     return lambda: bench.load(broker, "echo", connections=connections, qos=qos, window=20 if connections == 1 else 2,
-                                              seconds=bench.pick(1, 5), warm=0.3)["rate"]
+                                              seconds=bench.pick(0.6, 5), warm=0.2)["rate"]
                 results = bench.turns({"bare": run(bare), "plugin": run(plugin)})
                 bench.compare("1", f"other traffic, QoS {qos}, {connections} connection{'s' if connections > 1 else ''}",
                               results, "bare", "plugin", ">= 0.97", 0.97)
@@ -235,7 +235,7 @@ def reports(bench, number, what, goal, least, **options):
     with bench.brokers("trivial", "plugin") as (trivial, plugin):
         for qos in (0, 1):
             def run(broker):
-                return lambda: bench.load(broker, "reports", connections=100, qos=qos, seconds=bench.pick(1.5, 6), warm=0.5,
+                return lambda: bench.load(broker, "reports", connections=100, qos=qos, seconds=bench.pick(1, 6), warm=0.4,
                                           **options)["rate"]
             results = bench.turns({"trivial": run(trivial), "plugin": run(plugin)})
             bench.compare(number, f"{what}, QoS {qos}, 100 connections", results, "trivial", "plugin", goal, least)
@@ -246,7 +246,7 @@ def unchanged(bench):
     reports(bench, "2", "reports that change nothing", ">= 0.8", 0.8)
     with bench.brokers("trivial", "plugin") as (trivial, plugin):
         def run(broker):
-            return lambda: bench.load(broker, "reports", connections=1, qos=1, seconds=bench.pick(1, 5), warm=0.3)["p50_us"]
+            return lambda: bench.load(broker, "reports", connections=1, qos=1, seconds=bench.pick(0.5, 5), warm=0.2)["p50_us"]
         results = bench.turns({"trivial": run(trivial), "plugin": run(plugin)})
         bench.row("2", "one lone client, report to reply, median", f"trivial: {statistics.median(results['trivial']):.0f} us",
                   f"{statistics.median(results['plugin']):.0f} us", None, "500 us")
@@ -328,7 +328,7 @@ def growth(bench):
 
 def latency(bench):
     """6. An unrelated publisher while the plugin is busy."""
-    seconds = bench.pick(3, 15)
+    seconds = bench.pick(2.5, 15)
     storm, planned, lock_s, downloads = bench.pick((2_000, 20_000, 3, 200), (10_000, 100_000, 30, 1_000))
 
     def pace(broker, disturb, seconds):
@@ -381,7 +381,8 @@ def latency(bench):
             process.wait()
 
     def measure(what, bare, plugin, disturb, seconds):
-        results = bench.turns({"bare": lambda: pace(bare, disturb, seconds), "plugin": lambda: pace(plugin, disturb, seconds)})
+        results = bench.turns({"bare": lambda: pace(bare, disturb, seconds), "plugin": lambda: pace(plugin, disturb, seconds)},
+                              bench.pick(1, bench.repeat))
         more = statistics.median(results["plugin"]) - statistics.median(results["bare"])
         bench.row("6", f"unrelated message, p99.9, {what}", f"bare: {statistics.median(results['bare']):.2f} ms",
                   f"{statistics.median(results['plugin']):.2f} ms", None, "<= 5 ms more", note=f"{more:+.2f} ms: {'yes' if more <= 5 else '**no**'}")
@@ -442,8 +443,8 @@ def memory(bench):
     with bench.brokers("bare", "plugin") as pair:
         for broker in pair:
             before = broker.rss()
-            process = bench.start_load(broker, "storm", connections=connections, qos=1, seconds=bench.pick(4, 12), spread=True)
-            time.sleep(bench.pick(3, 10))
+            process = bench.start_load(broker, "storm", connections=connections, qos=1, seconds=bench.pick(3, 12), spread=True)
+            time.sleep(bench.pick(2.5, 10))
             grown[broker.kind] = (broker.rss() - before) / connections
             process.wait()
     bench.row("7", "memory of a connected device", f"bare: {grown['bare']:,.0f} B", f"{grown['plugin']:,.0f} B", None, "")
@@ -472,7 +473,7 @@ def memory(bench):
 def outside(bench):
     """A service outside the broker, against the plugin."""
     with bench.brokers("bare", "plugin") as (bare, plugin):
-        for qos in (0, 1):
+        for qos in bench.pick((1,), (0, 1)):
             service = subprocess.Popen([sys.executable, HERE / "outside_service.py", str(bare.port), str(bench.directory / f"outside{qos}.db"), str(qos)],
                                        stdout=subprocess.PIPE, text=True)
             try:
@@ -481,7 +482,7 @@ def outside(bench):
                     options = {"change": True} if change else {}
                     for connections in (1, 100):
                         def run(broker):
-                            return lambda: bench.load(broker, "reports", connections=connections, qos=qos, seconds=bench.pick(1, 5), warm=0.4, **options)
+                            return lambda: bench.load(broker, "reports", connections=connections, qos=qos, seconds=bench.pick(0.7, 5), warm=0.3, **options)
                         results = bench.turns({"outside": run(bare), "plugin": run(plugin)})
                         base, ours = results["outside"], results["plugin"]
                         text = f"reports that change {'state' if change else 'nothing'}, QoS {qos}"
