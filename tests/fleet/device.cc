@@ -385,7 +385,11 @@ void Device::OnReply(const Downlink& reply) {
       reply_timer_.Cancel();
     }
     if (!reply.task.empty() && reply.task == task_) {
-      Forget("over");
+      if (phase_ == Phase::kIdle) {  // the answer to what was sent twice
+        holds_task_ = false;
+      } else {
+        Forget("over");
+      }
     } else if (reply.task.empty()) {
       figures_.Wrong("reply " + std::to_string(reply.code), name_.device, reply.problem);
     }
