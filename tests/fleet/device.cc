@@ -132,6 +132,22 @@ std::string Device::Outcome() const {
   return text;
 }
 
+std::string Device::Where() const {
+  constexpr std::array<std::string_view, 8> kPhases = {
+      "idle", "offered", "fetching", "installing", "proving", "trial", "back", "mute"};
+  std::string text(kPhases.at(static_cast<std::size_t>(phase_)));
+  text += client_.connected() ? ", connected"
+          : client_.closed()  ? ", disconnected"
+                              : ", connecting";
+  text += reported_ ? ", reported" : "";
+  for (const auto& pending : pending_) {
+    text.append(", ")
+        .append(NameOf(pending.exchange))
+        .append(pending.since > 0 ? " sent" : " waits");
+  }
+  return text + (reply_timer_.armed() ? ", reply awaited" : "");
+}
+
 // ---- the connection
 
 void Device::Connect() {
@@ -239,7 +255,7 @@ void Device::Ask(Exchange exchange, std::string id, std::optional<Uplink> uplink
     then();
     return;
   }
-  pending_.push_back({exchange, std::move(id), std::move(*uplink), 0, std::move(then)});
+  pending_.push_back({exchange, std::move(id), std::move(*uplink), 0, 0, std::move(then)});
   if (pending_.size() == 1) {
     SendFirst();
   }
@@ -264,10 +280,16 @@ void Device::SendFirst() {
   figures_.Count("uplinks");
   client_.Publish(first.uplink.topic, first.uplink.payload, 1);
   if (first.uplink.answered) {
-    reply_timer_.Set(site_.reply + Random(site_.reply / 4));
+    SetReplyTimer(first.tries++);
   } else {
     Answered();
   }
+}
+
+void Device::SetReplyTimer(unsigned tries) {
+  constexpr std::array<std::int64_t, 4> kFactors = {1, 3, 6, 12};
+  const auto wait = site_.reply * kFactors.at(std::min<std::size_t>(tries, 3));
+  reply_timer_.Set(wait + Random(wait / 4));
 }
 
 void Device::Answered() {

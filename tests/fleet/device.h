@@ -52,15 +52,17 @@ struct Site {
   unsigned persistent_percent = 50;
   unsigned mqtt5_percent = 50;
   Files files = Files::kMixed;
-  std::int64_t slow_bytes = 20'000;   // per second
-  std::int64_t pretend = 5 * kMs;     // a pretended download takes up to twice this
-  std::int64_t think = 20 * kMs;      // between steps of a slow device, up to ten times this
-  std::int64_t reboot = 50 * kMs;     // up to twice this
-  std::int64_t reply = 10 * kSecond;  // without a reply for that long: send again [N-8]
-  std::int64_t report_every = 0;      // 0: only when something happens
-  bool stay_connected = false;        // a reboot changes the boot id only
-  bool spread_addresses = false;      // each device has an address in 127.0.0.0/8
-  bool may_lose = false;              // a lost connection is no problem, the broker restarts
+  std::int64_t slow_bytes = 20'000;  // per second
+  std::int64_t pretend = 5 * kMs;    // a pretended download takes up to twice this
+  std::int64_t think = 20 * kMs;     // between steps of a slow device, up to ten times this
+  std::int64_t reboot = 50 * kMs;    // up to twice this
+  std::int64_t reply =
+      10 *
+      kSecond;  // without a reply for that long: send again, then after 3, 6, 12 times that [N-8]
+  std::int64_t report_every = 0;  // 0: only when something happens
+  bool stay_connected = false;    // a reboot changes the boot id only
+  bool spread_addresses = false;  // each device has an address in 127.0.0.0/8
+  bool may_lose = false;          // a lost connection is no problem, the broker restarts
 };
 
 class Device : private ClientOwner {
@@ -80,6 +82,8 @@ class Device : private ClientOwner {
   const Name& name() const { return name_; }
   // DEVICE,BEHAVIOUR,SESSION,MQTT,FILES,END,TASK,VERSIONS: what it has been promised.
   std::string Outcome() const;
+  // For people: where a device stands that has not come to its end.
+  std::string Where() const;
 
  private:
   enum class Phase { kIdle, kOffered, kFetching, kInstalling, kProving, kTrial, kBack, kMute };
@@ -88,6 +92,7 @@ class Device : private ClientOwner {
     std::string id;
     Uplink uplink;
     std::int64_t since = 0;  // first sent; 0: not yet
+    unsigned tries = 0;
     std::function<void()> then;
   };
 
@@ -105,6 +110,7 @@ class Device : private ClientOwner {
   void Ask(Exchange exchange, std::string id, std::optional<Uplink> uplink,
            std::function<void()> then);
   void SendFirst();
+  void SetReplyTimer(unsigned tries);
   void Answered();
 
   void OnPlan(const Downlink& plan);

@@ -373,7 +373,8 @@ class Run {
                    static_cast<std::uint64_t>((settled_at_ - started_) / kMs));
     for (const auto& device : devices_) {
       if (!AtEnd(*device)) {
-        figures_.Wrong("not at its end", device->name().device, device->Outcome());
+        figures_.Wrong("not at its end", device->name().device,
+                       device->Outcome() + ": " + device->Where());
       }
     }
     Write();
