@@ -205,7 +205,8 @@ void Device::Leave() {
 void Device::OnConnected(bool session_present) {
   figures_.Count("connections");
   lost_ = 0;
-  if (session_present) {  // its subscriptions are still there
+  if (session_present &&
+      subscribed_) {  // the broker may know a session that broke before its SUBACK
     figures_.Count("sessions found again");
     OnSubscribed(true);
   } else {
@@ -220,6 +221,7 @@ void Device::OnSubscribed(bool granted) {
     Reconnect(5 * kSecond);
     return;
   }
+  subscribed_ = true;
   figures_.Took(Exchange::kConnect, Now() - opened_at_);
   if (site_.report_every > 0 && !report_timer_.armed()) {
     report_timer_.Set(Random(site_.report_every));

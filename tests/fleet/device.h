@@ -160,8 +160,9 @@ class Device : private ClientOwner {
   std::function<void()> work_;
 
   bool leaving_ = false;
-  bool reported_ = false;  // the first report of this connection is answered
-  bool heard_ = false;     // a plan or a download came since the last report
+  bool subscribed_ = false;  // a session that the broker found again has it
+  bool reported_ = false;    // the first report of this connection is answered
+  bool heard_ = false;       // a plan or a download came since the last report
   bool herd_done_ = false;
   unsigned flaps_ = 0;
   unsigned lost_ = 0;  // in a row
