@@ -209,8 +209,10 @@ void Device::OnConnected(bool session_present) {
       subscribed_) {  // the broker may know a session that broke before its SUBACK
     figures_.Count("sessions found again");
     OnSubscribed(true);
+  } else if (const auto filters = site_.dialect->Filters(name_); !filters.empty()) {
+    client_.Subscribe(filters, 1);
   } else {
-    client_.Subscribe(site_.dialect->Filters(name_), 1);
+    OnSubscribed(true);
   }
 }
 
@@ -232,6 +234,9 @@ void Device::OnSubscribed(bool granted) {
   auto rest = std::exchange(pending_, {});
   Report();
   std::move(rest.begin(), rest.end(), std::back_inserter(pending_));
+  if (!reply_timer_.armed()) {  // the report needs no reply
+    SendFirst();
+  }
 }
 
 void Device::OnLost(const std::string& why) {
@@ -404,11 +409,14 @@ void Device::OnReply(const Downlink& reply) {
     return;
   }
   if (reply.code == 404 || reply.code == 410) {  // without a task it was a product that is unknown
+    const bool to_progress = mine && pending_.front().exchange == Exchange::kProgress;
     if (mine) {
       pending_.pop_front();
       reply_timer_.Cancel();
     }
-    if (!reply.task.empty() && reply.task == task_) {
+    if (to_progress && !site_.dialect->NamesTasks()) {
+      Forget("over");
+    } else if (!reply.task.empty() && reply.task == task_) {
       if (phase_ == Phase::kIdle) {  // the answer to what was sent twice
         holds_task_ = false;
       } else {
@@ -475,7 +483,11 @@ void Device::OnPlan(const Downlink& plan) {
   }
 }
 
-void Device::OnDownload(const Downlink& download) {
+void Device::OnDownload(Downlink download) {
+  if (download.attempt == 0) {
+    const bool known = download.to == download_.to && download.task == task_;
+    download.attempt = !known ? 1 : download_.attempt + (phase_ == Phase::kIdle ? 1 : 0);
+  }
   if (accept_at_ > 0) {
     figures_.Took(Exchange::kDownload, Now() - accept_at_);
     accept_at_ = 0;

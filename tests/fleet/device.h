@@ -42,12 +42,12 @@ enum class Files { kHttp, kBlocks, kPretended, kMixed };
 struct Site {
   sockaddr_in broker{};
   std::string product = "pump";
-  std::string prefix = "f";                 // of device names; a number follows
-  std::string user = "{product}/{device}";  // pattern
-  std::string password;                     // pattern; empty: none
-  std::string client_id = "{product}:{device}";
+  std::string prefix = "f";  // of device names; a number follows
+  std::string user;          // pattern
+  std::string password;      // pattern; empty: none
+  std::string client_id;     // pattern
   const Dialect* dialect = nullptr;
-  std::vector<std::pair<std::string, std::string>> components = {{"main", "1.0"}};
+  std::vector<std::pair<std::string, std::string>> components;
   std::uint64_t seed = 1;
   unsigned persistent_percent = 50;
   unsigned mqtt5_percent = 50;
@@ -114,7 +114,7 @@ class Device : private ClientOwner {
   void Answered();
 
   void OnPlan(const Downlink& plan);
-  void OnDownload(const Downlink& download);
+  void OnDownload(Downlink download);
   void OnReply(const Downlink& reply);
   void OnBlock(const Downlink& block);
   void OnReported();

@@ -1,5 +1,6 @@
 // What a device says and hears, in values that are the same for every dialect. One file per dialect
-// implements Dialect; Find() is the table of them. Knows no sockets and no behaviour. Pure.
+// implements Dialect; the table of their names is in main.cc. Knows no sockets and no behaviour.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -68,6 +69,13 @@ struct BlockRequest {
 class Dialect {
  public:
   virtual ~Dialect() = default;
+  // Patterns of what the vendor's SDK logs in with.
+  virtual std::string_view User() const = 0;
+  virtual std::string_view ClientId() const = 0;
+  // Whether tasks have names, and can be accepted, refused and tried out. Else a download comes by
+  // itself; its task is called by the version, its attempt is 0: the device counts them.
+  virtual bool NamesTasks() const = 0;
+  // Empty: its devices subscribe to nothing.
   virtual std::vector<std::string> Filters(const Name& name) const = 0;
   virtual Downlink Decode(const Name& name, std::string_view topic,
                           std::string_view payload) const = 0;
@@ -83,7 +91,8 @@ class Dialect {
   virtual std::optional<Uplink> Blocks(const Name& name, const BlockRequest& request) const = 0;
 };
 
-// By the name that --dialect takes; null: there is none.
-const Dialect* FindDialect(std::string_view name);
+const Dialect& NativeDialect();
+const Dialect& AlibabaDialect();
+const Dialect& EnosDialect();
 
 }  // namespace ota::fleet

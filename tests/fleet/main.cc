@@ -38,17 +38,20 @@ const char kHelp[] =
     "Where\n"
     "  --host HOST             the broker, IPv4 (127.0.0.1); TLS is not supported\n"
     "  --port PORT             (1883)\n"
-    "  --user PATTERN          user name ({product}/{device})\n"
+    "  --user PATTERN          user name (the dialect's; native: {product}/{device})\n"
     "  --password PATTERN      (none)\n"
-    "  --client-id PATTERN     ({product}:{device})\n"
+    "  --client-id PATTERN     (the dialect's; native: {product}:{device})\n"
     "\n"
     "Who\n"
     "  --devices N             up to 20000 (100)\n"
     "  --product NAME          (pump)\n"
     "  --prefix TEXT           devices are TEXT0, TEXT1, ... (f)\n"
     "  --first N               number of the first (0)\n"
-    "  --component NAME=VER    installed at the start; may be repeated (main=1.0)\n"
-    "  --dialect NAME          native (native)\n"
+    "  --component NAME=VER    installed at the start; native: may be repeated (main=1.0,\n"
+    "                          of the other dialects default=1.0)\n"
+    "  --dialect NAME          native, alibaba or enos (native); the other two with --files http "
+    "or\n"
+    "                          pretended, and without refusing, postponing and rolling-back\n"
     "\n"
     "How they behave; the same seed gives the same devices\n"
     "  --seed N                (1)\n"
@@ -83,6 +86,14 @@ const char kHelp[] =
     "\n"
     "Exit codes: 0 nothing went wrong, 1 something did, 2 wrong usage, 3 a limit of this "
     "machine.\n";
+
+// Null: there is none.
+const Dialect* DialectOf(std::string_view name) {
+  return name == "native"    ? &NativeDialect()
+         : name == "alibaba" ? &AlibabaDialect()
+         : name == "enos"    ? &EnosDialect()
+                             : nullptr;
+}
 
 struct Options {
   Site site;
@@ -180,21 +191,15 @@ const std::vector<Flag>& Flags() {
        [](Options& o, const std::string& v) { return Number(v, 0u, 100'000'000u, o.first); }},
       {"component", true,
        [](Options& o, const std::string& v) {
-         static bool first = true;
          const auto equals = v.find('=');
          if (equals == std::string::npos) {
            return false;
-         }
-         if (std::exchange(first, false)) {
-           o.site.components.clear();
          }
          o.site.components.emplace_back(v.substr(0, equals), v.substr(equals + 1));
          return true;
        }},
       {"dialect", true,
-       [](Options& o, const std::string& v) {
-         return (o.site.dialect = FindDialect(v)) != nullptr;
-       }},
+       [](Options& o, const std::string& v) { return (o.site.dialect = DialectOf(v)) != nullptr; }},
       {"seed", true,
        [](Options& o, const std::string& v) {
          return Number<std::uint64_t>(v, 0, UINT64_MAX, o.site.seed);
@@ -253,7 +258,7 @@ std::optional<int> Read(int argc, char** argv, Options& options) {
   }
   table.push_back({"help", no_argument, nullptr, 'h'});
   table.push_back({});
-  options.site.dialect = FindDialect("native");
+  options.site.dialect = DialectOf("native");
   int at = 0;
   for (int found = 0; (found = getopt_long(argc, argv, "h", table.data(), &at)) != -1;) {
     if (found == 'h') {
@@ -272,6 +277,20 @@ std::optional<int> Read(int argc, char** argv, Options& options) {
   }
   if (optind < argc) {
     std::fprintf(stderr, "ota-fleet: '%s' is no option (see ota-fleet --help)\n", argv[optind]);
+    return kExitUsage;
+  }
+  auto& site = options.site;
+  site.user = site.user.empty() ? site.dialect->User() : site.user;
+  if (site.components.empty()) {
+    site.components = {{site.dialect->NamesTasks() ? "main" : "default", "1.0"}};
+  }
+  site.client_id = site.client_id.empty() ? site.dialect->ClientId() : site.client_id;
+  if (!site.dialect->NamesTasks() &&
+      (site.files == Files::kBlocks || site.files == Files::kMixed || site.components.size() > 1 ||
+       options.mix.at(static_cast<std::size_t>(Behaviour::kRefusing)) > 0 ||
+       options.mix.at(static_cast<std::size_t>(Behaviour::kPostponing)) > 0 ||
+       options.mix.at(static_cast<std::size_t>(Behaviour::kRollingBack)) > 0)) {
+    std::fputs("ota-fleet: --dialect: see there for what needs the native one\n", stderr);
     return kExitUsage;
   }
   addrinfo hints{};

@@ -1,8 +1,8 @@
 // The native dialect, ota/v1, from the device's side: protocol/native.
 #include <charconv>
 
-#include "dialect/json.h"
 #include "fleet/dialect.h"
+#include "fleet/members.h"
 
 namespace ota::fleet {
 namespace {
@@ -17,29 +17,10 @@ std::string Topic(const Name& name, std::string_view tail) {
   return topic;
 }
 
-std::string Text(const json::Object& object, std::string_view name) {
-  const auto* value = json::Find(object, name);
-  const auto* text = value != nullptr ? value->As<std::string>() : nullptr;
-  return text != nullptr ? *text : std::string();
-}
-
-std::int64_t Integer(const json::Object& object, std::string_view name) {
-  const auto* value = json::Find(object, name);
-  const auto* number = value != nullptr ? value->As<std::int64_t>() : nullptr;
-  return number != nullptr ? *number : 0;
-}
-
-bool True(const json::Object& object, std::string_view name) {
-  const auto* value = json::Find(object, name);
-  const auto* truth = value != nullptr ? value->As<bool>() : nullptr;
-  return truth != nullptr && *truth;
-}
-
 // The objects of an array member; what is no object is left out.
 std::vector<const json::Object*> Objects(const json::Object& object, std::string_view name) {
   std::vector<const json::Object*> objects;
-  const auto* value = json::Find(object, name);
-  const auto* array = value != nullptr ? value->As<json::Array>() : nullptr;
+  const auto* array = Find<json::Array>(object, name);
   for (std::size_t i = 0; array != nullptr && i < array->size(); ++i) {
     if (const auto* item = (*array)[i].As<json::Object>()) {
       objects.push_back(item);
@@ -104,6 +85,10 @@ bool ReadBlock(std::string_view tail, std::string_view payload, Downlink& downli
 
 class Native final : public Dialect {
  public:
+  std::string_view User() const override { return "{product}/{device}"; }
+  std::string_view ClientId() const override { return "{product}:{device}"; }
+  bool NamesTasks() const override { return true; }
+
   std::vector<std::string> Filters(const Name& name) const override {
     return {Topic(name, "down/#")};
   }
@@ -209,15 +194,9 @@ class Native final : public Dialect {
 
 }  // namespace
 
-const Dialect* FindDialect(std::string_view name) {
+const Dialect& NativeDialect() {
   static const Native native;
-  static const std::pair<std::string_view, const Dialect*> kDialects[] = {{"native", &native}};
-  for (const auto& [known, dialect] : kDialects) {
-    if (known == name) {
-      return dialect;
-    }
-  }
-  return nullptr;
+  return native;
 }
 
 }  // namespace ota::fleet
