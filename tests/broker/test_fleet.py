@@ -7,6 +7,8 @@ import os
 import pathlib
 import subprocess
 
+import pytest
+
 from broker import LONG, content
 
 PROGRAM = pathlib.Path(os.environ["OTA_PLUGIN"]).parent / "ota-fleet"
@@ -100,3 +102,20 @@ def test_a_wrong_file_is_found_out(site):
         file.write(data[::-1])
     _, figures, _ = run(site, "--files", "http", "--timeout", 2, devices=2, code=1)
     assert figures["latencies_us"].get("upgrade", {"count": 0})["count"] == 0
+
+
+@pytest.mark.parametrize("dialect", ["alibaba", "enos"])
+def test_devices_of_the_clouds_end_where_they_should(make_site, dialect):
+    clouds = pytest.importorskip("clouds")
+    site = make_site(options={**clouds.IDENTITY, "download_connections": "400"})
+    site.product("lamp", ("default",), dialect=dialect)
+    site.package("lamp", "default", "2.0", content("lamp"))
+    site.plan("spring", "lamp", [("default", "default-2.0")])
+    rows, _, _ = run(site, "--dialect", dialect, "--product", "lamp", "--files", "http", "--spread-addresses",
+                     "--mix", "plain=4,slow=1,herd=2,mute=1", devices=64)
+    database = held(site)
+    for row in rows:
+        assert row["end"] == ENDS[row["behaviour"]][0], row
+        if row["end"] == "succeeded":
+            assert database[row["device"]]["version"] == row["versions"] == "default=2.0", row
+            assert database[row["device"]]["state"] == "succeeded", row
