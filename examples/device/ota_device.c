@@ -842,6 +842,9 @@ static void Poll(Device* device, int timeout_ms) {
   wait.events =
       (short)(CURL_WAIT_POLLIN | (mosquitto_want_write(device->mqtt) ? CURL_WAIT_POLLOUT : 0));
   curl_multi_poll(device->curl, &wait, fd >= 0 ? 1 : 0, timeout_ms, NULL);
+  if (fd < 0) {  // libmosquitto would call this another disconnect, and the next try would move on
+    return;
+  }
   // Reading without asking what poll saw is right: the socket does not block, and TLS may hold
   // bytes back.
   if (mosquitto_loop_read(device->mqtt, 1) == MOSQ_ERR_SUCCESS &&

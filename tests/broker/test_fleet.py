@@ -1,0 +1,121 @@
+"""The fleet emulator of tests/fleet against the plugin: every behaviour, both MQTT versions, clean and persistent
+sessions, both ways of download. Nothing that was answered is lost, and each device ends where its behaviour says."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from broker import LONG, content
+
+PROGRAM = pathlib.Path(os.environ["OTA_PLUGIN"]).parent / "ota-fleet"
+
+# behaviour -> what the device says of its task, and the states that the task may have in the database
+ENDS = {
+    "plain": ("succeeded", {"succeeded"}),
+    "slow": ("succeeded", {"succeeded"}),
+    "flapping": ("succeeded", {"succeeded"}),
+    "herd": ("succeeded", {"succeeded"}),
+    "recovering": ("succeeded", {"succeeded"}),
+    "refusing": ("refused", {"refused"}),
+    "postponing": ("postponed", {"postponed"}),
+    "fails-download": ("failed", {"failed"}),
+    "fails-verify": ("failed", {"failed"}),
+    "fails-write": ("failed", {"failed"}),
+    "rolling-back": ("rolled-back", {"failed"}),
+    "mute": ("mute", {"accepted", "downloading"}),
+}
+
+
+def run(site, *options, devices, code=0, timeout=120):
+    outcomes, figures = site.directory / "outcomes.csv", site.directory / "figures.json"
+    done = subprocess.run(
+        [PROGRAM, "--port", str(site.port), "--devices", str(devices), "--wait-for-task", "--quiet",
+         "--outcomes", outcomes, "--json", figures, *map(str, options)],
+        capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == code, done.stdout[-6000:] + done.stderr
+    fields = ["device", "behaviour", "session", "mqtt", "files", "end", "task", "versions"]
+    with open(outcomes, newline="") as file:
+        rows = [dict(zip(fields, row)) for row in csv.reader(file)]
+    return rows, json.loads(figures.read_text()), done.stdout
+
+
+def held(site):
+    """device -> (installed versions, state of its task), as the database has them."""
+    rows = site.query("SELECT d.name, v.component || '=' || v.version AS version, t.state, t.name AS task FROM device_state d "
+                      "JOIN device_version v ON v.device_id=d.id LEFT JOIN task t ON t.device_id=d.id")
+    return {row["name"]: row for row in rows}
+
+
+def check(site, rows):
+    database = held(site)
+    for row in rows:
+        end, states = ENDS[row["behaviour"]]
+        assert row["end"] == end, row
+        found = database[row["device"]]
+        assert found["version"] == row["versions"], (row, found)  # what was answered is stored [N-11]
+        assert found["task"] == row["task"] and found["state"] in states, (row, found)
+    open_tasks = site.query("SELECT device_id FROM task WHERE ended_ms=0 GROUP BY device_id HAVING count(*) > 1")
+    assert not open_tasks
+
+
+def test_every_behaviour_ends_where_it_should(make_site):
+    site = make_site(options={"download_connections": "400"})
+    site.pump(retry_max=1, retry_interval_s=0)
+    rows, figures, _ = run(site, "--mix", "all", "--seed", 7, "--spread-addresses", "--reply-s", 3,
+                           devices=2000 if LONG else 200)
+    assert {row["behaviour"] for row in rows} == set(ENDS)
+    assert {row["session"] for row in rows} == {"clean", "persistent"} and {row["mqtt"] for row in rows} == {"5", "3.1.1"}
+    check(site, rows)
+    assert figures["counters"]["connections broken by themselves"] > 0 and figures["latencies_us"]["blocks"]["count"] > 0
+
+
+def test_the_same_seed_gives_the_same_devices_and_another_one_others(make_site):
+    def deal(seed):
+        site = make_site()
+        site.pump(retry_max=1, retry_interval_s=0)
+        rows, _, _ = run(site, "--mix", "all", "--seed", seed, "--files", "pretended", "--herd-at", 100, devices=40)
+        site.close()
+        return [(row["behaviour"], row["session"], row["mqtt"], row["end"]) for row in rows]
+    first = deal(1)
+    assert deal(1) == first
+    assert deal(2) != first
+
+
+def test_a_fleet_that_does_not_come_to_its_end_says_who(site):
+    site.product()
+    rows, figures, text = run(site, "--timeout", 1, devices=3, code=1)  # there is no plan
+    assert figures["problems"] == {"not at its end": 3} and "f0,plain" in text.replace("f0: ", "")
+    assert [row["end"] for row in rows] == ["none"] * 3
+
+
+def test_a_wrong_file_is_found_out(site):
+    """What the server sends is compared with what was announced."""
+    site.pump(retry_max=0)
+    target = next(site.store.glob("pump-main-2.0-*"))
+    site.sql("UPDATE product SET blocks=0;")
+    data = content("main-2.0")
+    with open(target, "r+b") as file:  # in place, so that it is another file for stat only
+        file.write(data[::-1])
+    _, figures, _ = run(site, "--files", "http", "--timeout", 2, devices=2, code=1)
+    assert figures["latencies_us"].get("upgrade", {"count": 0})["count"] == 0
+
+
+@pytest.mark.parametrize("dialect", ["alibaba", "enos"])
+def test_devices_of_the_clouds_end_where_they_should(make_site, dialect):
+    clouds = pytest.importorskip("clouds")
+    site = make_site(options={**clouds.IDENTITY, "download_connections": "400"})
+    site.product("lamp", ("default",), dialect=dialect)
+    site.package("lamp", "default", "2.0", content("lamp"))
+    site.plan("spring", "lamp", [("default", "default-2.0")])
+    rows, _, _ = run(site, "--dialect", dialect, "--product", "lamp", "--files", "http", "--spread-addresses",
+                     "--mix", "plain=4,slow=1,herd=2,mute=1", devices=64)
+    database = held(site)
+    for row in rows:
+        assert row["end"] == ENDS[row["behaviour"]][0], row
+        if row["end"] == "succeeded":
+            assert database[row["device"]]["version"] == row["versions"] == "default=2.0", row
+            assert database[row["device"]]["state"] == "succeeded", row
