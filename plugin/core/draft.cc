@@ -342,6 +342,14 @@ void Draft::End(TaskEvent event, Reason reason, std::string detail) {
 }
 
 void Draft::Requeue(Reason reason, std::string detail) {
+  // A plan that is over lets open tasks go on, but has no queue any more.
+  const Plan& plan = *s.open->plan;
+  const bool canceled = plan.wanted == Wanted::kCanceled;
+  if (canceled || (plan.end && now.trusted && *plan.end <= now.wall)) {
+    End(TaskEvent::kCancel, canceled ? Reason::kPlanCanceled : Reason::kPlanEnded,
+        std::move(detail));
+    return;
+  }
   if (!Apply(*s.open, TaskEvent::kWithdraw, reason, std::move(detail))) {
     return;
   }

@@ -265,6 +265,7 @@ struct Plan {
   std::optional<Instant> start;  // nothing is offered before
   std::optional<Instant> end;    // nothing is offered afterwards
   AtEnd at_end = AtEnd::kStop;
+  bool cancels_open = true;  // a cancel of the plan also ends the tasks that are open
   std::optional<Window> window;
   std::optional<int> rate;                       // offers per minute, spread evenly
   std::optional<int> max_open;                   // open tasks at a time

@@ -51,9 +51,12 @@ bool IsFailure(const Task& task) {
   return task.state == TaskState::kFailed && task.reason != Reason::kBusy;
 }
 
-bool EndsWithPlan(const Task& task) {
+bool EndsWithPlan(const Task& task, Reason reason) {
   if (IsEnded(task.state)) {
     return false;
+  }
+  if (reason == Reason::kPlanCanceled) {
+    return task.plan->cancels_open || task.state == TaskState::kQueued;
   }
   switch (task.plan->at_end) {
     case AtEnd::kStop:

@@ -31,7 +31,8 @@ std::optional<std::string> Halts(const Plan& plan, std::int64_t failed, std::int
 // a row. A refusal and a cancel do not (C19), nor does a device that was busy.
 bool IsFailure(const Task& task);
 
-// Whether a task is canceled (kPlanEnded) when its plan's end has come. (004-50, C24)
-bool EndsWithPlan(const Task& task);
+// Whether a task is canceled when its plan's end has come (kPlanEnded) or people cancel the plan
+// (kPlanCanceled). (004-50, 004-73, C24)
+bool EndsWithPlan(const Task& task, Reason reason);
 
 }  // namespace ota::core

@@ -47,7 +47,7 @@ core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string
     }
     const auto wanted = [&](const core::Task& task) {
       return (plan.empty() || task.plan->name == plan) &&
-             (reason != core::Reason::kPlanEnded || core::EndsWithPlan(task));
+             (reason == core::Reason::kTaskCanceled || core::EndsWithPlan(task, reason));
     };
     const core::Snapshot& snapshot = loaded->snapshot;
     const auto queued = std::ranges::find_if(snapshot.queued, wanted);

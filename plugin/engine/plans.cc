@@ -125,6 +125,9 @@ core::Result<Plans::Changed> Plans::ReadJournal(store::Store& store) {
     if (change.table == "device" || change.table == "device_secret") {
       changed.devices.push_back({change.product, change.key});
     }
+    if (change.table == "plan") {
+      finished_.erase({JobKind::kCancel, change.key});  // it may cancel more than before
+    }
     if (change.table == "device_secret") {
       continue;  // plans do not ask for it
     }

@@ -250,6 +250,7 @@ core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query
   if (Status added = AddPlanColumns(row, plan); !added) {
     return tl::unexpected(added.error());
   }
+  plan.cancels_open = row.Text(55) != "queued";
   plan.order = kNoOrder;
   std::optional<PlanState> state;
   if (!row.Null(17)) {

@@ -62,7 +62,7 @@ inline constexpr const char* kPlans =
     "  p.timeout_s, coalesce(p.halt_failures, f.halt_failures),"
     "  coalesce(p.halt_percent, f.halt_percent), coalesce(p.halt_sample, f.halt_sample),"
     "  coalesce(p.loop_max, f.loop_max), coalesce(p.quarantine_s, f.quarantine_s), s.halted,"
-    "  s.base_failed, s.base_ended, s.last_device_id, s.members, s.picked"
+    "  s.base_failed, s.base_ended, s.last_device_id, s.members, s.picked, p.at_cancel"
     " FROM plan p JOIN product r ON r.name = p.product JOIN profile f ON f.name = r.profile"
     " LEFT JOIN plan_state s ON s.plan = p.name"
     " WHERE p.name IN ("

@@ -2,6 +2,7 @@
 #include "core/rollout.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -113,11 +114,11 @@ TEST(Rollout, TheEndOfAPlanEndsWhatItSays) {  // 004-50 C24
     Task task = MakeTask(plan, "t", {});
     task.state = row.state;
     plan->at_end = AtEnd::kStop;
-    EXPECT_EQ(EndsWithPlan(task), row.stop) << Name(row.state);
+    EXPECT_EQ(EndsWithPlan(task, Reason::kPlanEnded), row.stop) << Name(row.state);
     plan->at_end = AtEnd::kCancel;
-    EXPECT_EQ(EndsWithPlan(task), row.cancel) << Name(row.state);
+    EXPECT_EQ(EndsWithPlan(task, Reason::kPlanEnded), row.cancel) << Name(row.state);
     plan->at_end = AtEnd::kForce;
-    EXPECT_EQ(EndsWithPlan(task), row.force) << Name(row.state);
+    EXPECT_EQ(EndsWithPlan(task, Reason::kPlanEnded), row.force) << Name(row.state);
   }
 }
 
@@ -136,6 +137,22 @@ TEST(Rollout, AnAcceptedTaskIsInUpgradeOnceProgressWasSeen) {  // 004-66 004-67
   current.state = ComponentState::kProved;
   current.progress.reset();
   EXPECT_TRUE(InUpgrade(task));
+}
+
+TEST(PlanEnd, ACancelEndsEverythingOrTheQueueAlone) {  // 004-73
+  auto plan = std::make_shared<Plan>();
+  Task task = MakeTask(plan, "12345678", Instant{});
+  for (const bool open : {true, false}) {
+    plan->cancels_open = open;
+    task.state = TaskState::kQueued;
+    EXPECT_TRUE(EndsWithPlan(task, Reason::kPlanCanceled));
+    task.state = TaskState::kOffered;
+    EXPECT_EQ(EndsWithPlan(task, Reason::kPlanCanceled), open);
+    task.state = TaskState::kInstalling;
+    EXPECT_EQ(EndsWithPlan(task, Reason::kPlanCanceled), open);
+    task.state = TaskState::kFailed;
+    EXPECT_FALSE(EndsWithPlan(task, Reason::kPlanCanceled));
+  }
 }
 
 }  // namespace
