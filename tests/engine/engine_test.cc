@@ -419,7 +419,7 @@ TEST_F(Site, BlocksOfAFileComeInOrderAndTheReplyAfterThem) {  // [N-28] [N-13]
 TEST_F(Site, TwoPlansThatHaveBeenScannedLeaveTheEngineAtRest) {
   StartAndOpen();
   MakeCatalogue();
-  Sql("INSERT INTO plan(name, product) VALUES ('summer', 'acme');"
+  Sql("INSERT INTO plan(name, product, scope_kind) VALUES ('summer', 'acme', 'static');"
       "INSERT INTO plan_component(plan, seq, component, full) VALUES ('summer', 1, 'main', "
       "'main-2');"
       "UPDATE plan SET wanted = 'active'");
