@@ -176,6 +176,10 @@ class Service {
     return presence_.LiveOn(device, client);
   }
   void Reload() { inbox_.Reload(); }
+  // A message that is not OTA's goes by.
+  void Overhear(std::string_view topic, std::string_view payload) {
+    inbox_.OfferTelemetry(topic, payload);
+  }
 
   // Takes an authorised uplink; what cannot be taken is answered here, without decoding.
   void Take(const dialect::Dialect& dialect, const dialect::TopicClass& topic,
@@ -457,6 +461,7 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   const dialect::TopicClass topic = dialect::ClassifyTopic(text);
   if (!topic.ours) {
     service.Allowed();
+    service.Overhear(text, {static_cast<const char*>(event.payload), event.payloadlen});
     return MOSQ_ERR_SUCCESS;
   }
   // Again: nobody asks for access on behalf of a bridge.

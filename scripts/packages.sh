@@ -14,7 +14,7 @@ set -eu
 build='cmake g++ ninja-build pkgconf mosquitto mosquitto-dev libmosquitto-dev libsqlite3-dev libsqlitecpp-dev
   rapidjson-dev libssl-dev libcurl4-openssl-dev libmicrohttpd-dev libhowardhinnant-date-dev libexpected-dev
   libcli11-dev libcjson-dev sqlite3 tzdata'
-test='libgtest-dev libgmock-dev libbenchmark-dev mosquitto-clients python3 python3-pytest faketime curl procps'
+test='libgtest-dev libgmock-dev libbenchmark-dev mosquitto-clients openssl python3 python3-pytest faketime curl procps'
 check='clang clang-format clang-tidy shellcheck'
 
 usage() { sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; }

@@ -22,6 +22,7 @@ static const char kHelp[] =
     "  --password-file FILE    its first line is the password\n"
     "  --cafile FILE           TLS: certificates of the authorities, also for downloads\n"
     "  --cert FILE --key FILE  TLS: the device's own certificate\n"
+    "  --public-key FILE       takes only packages that this key has signed (PEM)\n"
     "  --clean                 a clean session (the default)\n"
     "  --persistent            a persistent session\n"
     "  --client-id-random      another client id at every start\n"
@@ -60,6 +61,7 @@ enum {
   kOptCaFile,
   kOptCert,
   kOptKey,
+  kOptPublicKey,
   kOptClean,
   kOptPersistent,
   kOptClientIdRandom,
@@ -96,6 +98,7 @@ static const struct option kLong[] = {{"product", required_argument, NULL, kOptP
                                       {"cafile", required_argument, NULL, kOptCaFile},
                                       {"cert", required_argument, NULL, kOptCert},
                                       {"key", required_argument, NULL, kOptKey},
+                                      {"public-key", required_argument, NULL, kOptPublicKey},
                                       {"clean", no_argument, NULL, kOptClean},
                                       {"persistent", no_argument, NULL, kOptPersistent},
                                       {"client-id-random", no_argument, NULL, kOptClientIdRandom},
@@ -223,6 +226,9 @@ static bool Take(int option, const char* value, Options* o) {
       return true;
     case kOptKey:
       o->key_file = value;
+      return true;
+    case kOptPublicKey:
+      o->public_key = value;
       return true;
     case kOptClean:
       o->persistent = false;

@@ -24,6 +24,7 @@ typedef struct Options {
   const char* ca_file;
   const char* cert_file;
   const char* key_file;
+  const char* public_key;  // NULL: takes packages without a signature
   bool persistent;
   bool client_id_random;
   // What is reported and how files are fetched.

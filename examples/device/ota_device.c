@@ -22,6 +22,7 @@
 #include "fetch.h"
 #include "options.h"
 #include "protocol.h"
+#include "signature.h"
 #include "state.h"
 
 enum {
@@ -424,6 +425,23 @@ static void OnDownload(Device* device, const char* task, const Download* downloa
   BeginFetch(device, now_ms);
 }
 
+// A download that the site's key has not signed: nothing of it is fetched.
+static void OnUntrusted(Device* device, const char* task, const Download* download,
+                        const char* why) {
+  State* state = &device->state;
+  device->told_since_report = true;
+  if (Installing(device)) {
+    return;
+  }
+  Rest(device);
+  state->file = 0;
+  state->offset = 0;
+  snprintf(state->task, sizeof state->task, "%s", task);
+  state->phase = kAccepted;
+  state->download = *download;
+  Fail(device, -3, why);
+}
+
 static void OnCancel(Device* device, const char* task) {
   if (strcmp(task, device->state.task) != 0) {
     return;
@@ -562,7 +580,10 @@ static void OnText(Device* device, const char* leaf, const char* text, int64_t n
     }
   } else if (strcmp(leaf, "download") == 0) {
     ok = DecodeDownload(text, task, &download, error);
-    if (ok) {
+    if (ok && device->options.public_key != NULL &&
+        !CheckSignature(text, device->options.product, device->options.public_key, error)) {
+      OnUntrusted(device, task, &download, error);
+    } else if (ok) {
       OnDownload(device, task, &download, now_ms);
     }
   } else if (strcmp(leaf, "cancel") == 0) {

@@ -18,15 +18,9 @@ namespace {
 // there [N-16].
 constexpr int kOffers = 3;
 
-bool Brings(const std::vector<Downlink>& messages) {
-  return std::any_of(messages.begin(), messages.end(), [](const Downlink& message) {
-    return std::holds_alternative<Offer>(message) || std::holds_alternative<Download>(message);
-  });
-}
-
 // When the device should call again; nothing when it already has what there is [N-13].
 std::optional<seconds> Again(const Draft& draft) {
-  if (Brings(draft.messages)) {
+  if (draft.Brings()) {
     return std::nullopt;
   }
   std::optional<Instant> at = draft.again;
@@ -99,12 +93,26 @@ bool HasPassed(const std::optional<Instant>& deadline, const Now& now) {
 // The open task's deadline has passed.
 void Expire(Draft& draft) {
   Task& task = *draft.s.open;
-  const Timeouts& timeouts = task.plan->timeouts;
   const FileSet* files = CurrentFiles(task);
   const bool fetches = task.state == TaskState::kAccepted || task.state == TaskState::kDownloading;
-  if (task.plan->held || (fetches && (files == nullptr || !files->ready))) {
-    // The device has nothing to act on, so its silence means nothing.
-    task.deadline = draft.now.steady + timeouts.download;
+  if (draft.Brake() || (fetches && (files == nullptr || !files->ready))) {
+    draft.Rest();  // the device has nothing to act on, so its silence means nothing
+    return;
+  }
+  if (task.progressed && task.plan->timeout && task.state != TaskState::kWaiting &&
+      *task.progressed + *task.plan->timeout <= draft.now.steady) {
+    if (task.state == TaskState::kRetrying) {
+      draft.End(TaskEvent::kFail, Reason::kTimeout);
+    } else {
+      draft.FailAttempt(Reason::kTimeout, 0, "");
+    }
+    return;
+  }
+  const TaskComponent* current = draft.Current();
+  if (current != nullptr && current->returned && IsInFlight(task.state) &&
+      *current->returned + task.plan->grace <= draft.now.steady) {
+    draft.FailAttempt(WentBack(*current, current->source), 0,
+                      current->name + " " + current->source);
     return;
   }
   switch (task.state) {
@@ -118,6 +126,7 @@ void Expire(Draft& draft) {
       draft.Requeue(Reason::kOfferUnanswered);
       return;
     case TaskState::kPostponed:
+      draft.s.asked = true;  // for this time
       draft.Requeue(Reason::kNone);
       return;
     case TaskState::kWaiting:
@@ -261,30 +270,20 @@ Decision DecideNext(const Snapshot& snapshot, const Now& now) {
   return draft.Finish();
 }
 
+Decision DecideJoin(const Snapshot& snapshot, Task task, const Now& now) {
+  Draft draft(snapshot, now, false);
+  draft.LogJoin(task);
+  draft.Join(std::move(task));
+  draft.Next();
+  return draft.Finish();
+}
+
 Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason reason,
                       std::string detail, const Now& now) {
   Draft draft(snapshot, now, false);
-  Snapshot& s = draft.s;
-  const auto queued = std::find_if(s.queued.begin(), s.queued.end(),
-                                   [&](const Task& one) { return one.name == task; });
-  if (s.open && s.open->name == task) {
-    draft.End(TaskEvent::kCancel, reason, std::move(detail));
-  } else if (queued != s.queued.end()) {
-    draft.Apply(*queued, TaskEvent::kCancel, reason, std::move(detail));
-    queued->ended = now.wall;
-    draft.ended.push_back(std::move(*queued));
-    s.queued.erase(queued);
-  } else {
-    return draft.Finish();
+  if (draft.CancelTask(task, reason, std::move(detail))) {
+    draft.Next();
   }
-  Task& canceled = draft.ended.back();
-  canceled.owes_cancel = canceled.offers > 0;
-  const Device& device = s.device;
-  if (canceled.owes_cancel && device.connection != 0 &&
-      device.reported_connection == device.connection) {
-    draft.messages.emplace_back(Cancel{canceled.name, CancelText(reason)});
-  }
-  draft.Next();
   return draft.Finish();
 }
 
@@ -304,8 +303,8 @@ Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::str
     draft.SendOwed();
     draft.AutoConfirm();
   }
-  for (Task& one : s.queued) {
-    consent(one);
+  if (std::count_if(s.queued.begin(), s.queued.end(), consent) > 0) {
+    draft.Next();
   }
   return draft.Finish();
 }
@@ -324,7 +323,8 @@ Decision DecideRetry(const Snapshot& snapshot, const Task& ended, std::string na
   anew.id = ended.id;
   anew.listed_white = ended.listed_white;
   anew.listed_black = ended.listed_black;
-  draft.Enqueue(std::move(anew));
+  anew.position = ended.position;
+  draft.Join(std::move(anew));
   draft.Next();
   return draft.Finish();
 }

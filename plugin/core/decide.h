@@ -52,17 +52,24 @@ Decision DecideDeadline(const Snapshot& snapshot, const Now& now);
 // targets; otherwise changes `reason` and `detail` of queued tasks where they differ.
 Decision DecideNext(const Snapshot& snapshot, const Now& now);
 
+// A plan takes up the device: `task`, as MakeTask gives it, becomes real. The caller has seen that
+// the device Matches and, of a static plan, is a member in the phase. A plan that overrides cancels
+// the tasks of other plans that show no progress; of one that does, the new task waits for its end,
+// or fails at once (004-56 to 004-58, 004-69). Then, as DecideNext.
+Decision DecideJoin(const Snapshot& snapshot, Task task, const Now& now);
+
 // The task is canceled: a fact at once, it does not wait for the device. If the device may know of
 // the task, it owes a cancel until an uplink shows that the device knows [N-31]. Then, as
 // DecideNext, the device's next plan. Does nothing if the task is neither open nor queued.
-//   reason   kPlanCanceled, kPlanEnded or kTaskCanceled
+//   reason   kPlanCanceled, kPlanEnded or kTaskCanceled; none of them is ever retried by itself
 //   detail   for people; may be empty
 Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason reason,
                       std::string detail, const Now& now);
 
 // People have consented on the platform to the queued or open task of a plan in manual mode: the
 // offer says so from now on, and one that the device has not answered is sent again [N-15], with
-// the download if the product needs no confirmation [N-19]. Does nothing for any other task.
+// the download if the product needs no confirmation [N-19]. A queued one may go at once. Does
+// nothing for any other task. (002-26, C18)
 Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::string detail,
                        const Now& now);
 

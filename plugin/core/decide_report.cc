@@ -92,15 +92,19 @@ std::set<std::string> UpdateInstalled(Draft& draft, const VersionReport& report,
   return changed;
 }
 
-// Plans in force that the device belongs to now, as a version differs.
+// Plans in force that the device belongs to now. The latest comes last: it may take the place of
+// the others.
 void AddProspects(Draft& draft) {
-  for (const Task& prospect : draft.s.prospects) {
-    if (!Matches(*prospect.plan, draft.s.device, prospect.listed_white, prospect.listed_black)) {
-      continue;
+  std::vector<Task> prospects = std::move(draft.s.prospects);
+  std::stable_sort(prospects.begin(), prospects.end(), [](const Task& one, const Task& other) {
+    return one.plan->order < other.plan->order;
+  });
+  for (Task& prospect : prospects) {
+    if (prospect.member && prospect.in_phase &&
+        Matches(*prospect.plan, draft.s.device, prospect.listed_white, prospect.listed_black)) {
+      draft.LogJoin(prospect);
+      draft.Join(std::move(prospect));
     }
-    draft.Enqueue(prospect);
-    draft.Log(prospect, "plan", "the device matches");
-    draft.log.back().new_state = Name(TaskState::kQueued);
   }
 }
 
@@ -151,7 +155,13 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
   if (reported->second == current.target) {
     const bool trial = Contains(report.trial, current.name);
     if (!trial && (!boot || other_boot || other_connection)) {
-      draft.Log(*draft.s.open, "proved", current.target);
+      if (draft.s.open->plan->strict_progress && !current.full) {  // C9
+        draft.End(TaskEvent::kFail, Reason::kNoFullProgress, current.name + " " + current.target);
+        return;
+      }
+      draft.Log(
+          *draft.s.open, "proved",
+          current.target + (current.full ? ", 100 % was reported" : ", by its version alone"));
       current.state = ComponentState::kProved;
       draft.Proceed();
     } else {
@@ -165,15 +175,27 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
   const Installed* was = FindInstalled(draft.before.device, current.name);
   const bool left_target = was != nullptr && was->version == current.target;
   // A component that was on trial when its turn came has no source.
+  const auto fail = [&](Reason reason) {
+    draft.FailAttempt(reason, 0, current.name + " " + reported->second);
+  };
   if (reported->second != current.source && !(left_target && current.source.empty())) {
-    draft.FailAttempt(Reason::kForeignVersion, 0, current.name + " " + reported->second);
+    fail(SpelledAlike(reported->second, current.target) ? Reason::kSpelling
+                                                        : Reason::kForeignVersion);
     return;
   }
   // An equal boot id tells that the device has only reconnected, and goes on.
-  const bool rebooted = knows_boot ? other_boot : other_connection;
-  if (left_target || (current.installing && rebooted)) {
-    draft.FailAttempt(Reason::kRolledBack, 0, current.name + " " + reported->second);
+  const bool reconnected = !knows_boot && other_connection;
+  const bool no_grace = draft.s.open->plan->grace <= seconds(0);
+  const bool strict = no_grace && draft.s.open->state != TaskState::kAccepted;  // 004-71 (2)
+  if (left_target || (current.installing && other_boot) || (reconnected && strict)) {
+    fail(WentBack(current, reported->second));
     return;
+  }
+  const bool rests = draft.s.open->state == TaskState::kWaiting;
+  if (reconnected && current.installing && !current.returned && !rests) {  // C10
+    current.returned = draft.now.steady;
+    draft.Log(*draft.s.open, "reconnect", current.name + " " + reported->second);
+    draft.Touch();
   }
   // Whether it reboots is measured from the last sight of the old version.
   current.boot_id = device.boot_id;
@@ -207,26 +229,42 @@ bool HasFailed(const Task& task) {
          (task.state == TaskState::kRefused && task.code == kRefusedCode);
 }
 
+// Whether the versions are all that the plan wants for success: strict, each component that was
+// downloaded has also shown 100 %.
+bool IsComplete(const Task& task) {
+  return !task.plan->strict_progress ||
+         std::all_of(task.components.begin(), task.components.end(),
+                     [](const TaskComponent& one) { return one.attempt == 0 || one.full; });
+}
+
 // Tasks that had failed and whose targets the device reports now [N-27]; those that people or a
-// refused offer had ended stay as they are.
+// refused offer had ended stay as they are, but it is logged (C15).
 void CompleteLate(Draft& draft, bool changed) {
   std::vector<Task>& failed = draft.s.failed;
   const std::optional<Task>& named = draft.s.named;
-  if (named && HasFailed(*named) &&
-      std::none_of(failed.begin(), failed.end(),
-                   [&](const Task& one) { return one.name == named->name; })) {
-    failed.push_back(*named);
+  const auto add = [&](const Task& task) {
+    if (IsEnded(task.state) && std::none_of(failed.begin(), failed.end(), [&](const Task& one) {
+          return one.name == task.name;
+        })) {
+      failed.push_back(task);
+    }
+  };
+  if (named) {
+    add(*named);
   }
+  // Dialects whose devices name no task: as long as the cancel is owed.
+  std::for_each(draft.s.cancels.begin(), draft.s.cancels.end(), add);
   for (Task& task : failed) {
-    if (HasFailed(task) && AtTargets(draft.s.device, task)) {
+    if (task.state == TaskState::kSucceeded || !AtTargets(draft.s.device, task)) {
+      continue;
+    }
+    if (HasFailed(task) && IsComplete(task)) {
       const std::string detail = "late, after " + std::string(Name(task.reason));
       draft.Apply(task, TaskEvent::kSucceed, Reason::kAtTarget, detail);
       task.ended = draft.now.wall;
+    } else if (changed) {
+      draft.Log(task, "late", "the device has reached the targets all the same");
     }
-  }
-  if (changed && named && IsEnded(named->state) && !HasFailed(*named) &&
-      named->state != TaskState::kSucceeded && AtTargets(draft.s.device, *named)) {
-    draft.Log(*named, "late", "the device has reached the targets all the same");
   }
 }
 
@@ -272,6 +310,7 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
   const bool first = old.reported_connection != device.connection;
   const bool new_boot = report.boot_id && *report.boot_id != old.boot_id;
   const bool arrived = first || new_boot;
+  draft.s.asked = report.request;
   UpdateDevice(device, report, first, draft.now.wall);
   if (old.id == 0) {
     LogEntry entry;
@@ -287,9 +326,6 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
       }
     }
   }
-  if (!changed.empty() || old.id == 0) {
-    AddProspects(draft);
-  }
   CompleteLate(draft, !changed.empty());
   if (draft.s.open) {
     if (report.task == draft.s.open->name) {
@@ -297,15 +333,16 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     }
     JudgeOpen(draft, report, changed);
   }
+  AddProspects(draft);
   if (draft.s.open && draft.s.open->state == TaskState::kRetrying &&
-      draft.s.open->deadline <= draft.now.steady && !draft.s.open->plan->held) {
+      draft.s.open->deadline <= draft.now.steady && !draft.Brake()) {
     draft.Proceed();
   }
   draft.KeepInScope();
   if (draft.s.open && report.request && draft.s.open->state == TaskState::kPostponed) {
     draft.Requeue(Reason::kNone);  // the device asks before the time that it had named
   }
-  if (draft.s.open && draft.messages.empty()) {
+  if (draft.s.open && !draft.Brings()) {
     const bool asks = (report.request && draft.s.open->state == TaskState::kOffered) ||
                       (report.query && Asks(*report.query, draft.Current()));
     const bool owed = new_boot || draft.s.owed_connection != device.connection;

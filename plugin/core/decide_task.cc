@@ -171,6 +171,7 @@ std::optional<Answer> Unless(Draft& draft, std::string_view task) {
   const auto is_named = [&](const Task& one) { return one.name == task; };
   const Snapshot& s = draft.s;
   if (!s.open && std::any_of(s.queued.begin(), s.queued.end(), is_named)) {
+    draft.s.asked = true;
     draft.Next();
   }
   if (s.open && is_named(*s.open)) {
@@ -250,6 +251,11 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
     return {};
   }
   const bool waits = progress.state == ProgressState::kWaiting;
+  current.returned.reset();  // it goes on
+  current.full = current.full || progress.percent == 100;
+  if (!waits && !task.progressed) {
+    task.progressed = draft.now.steady;
+  }
   const std::optional<seconds> asked = waits ? progress.retry_after : progress.eta;
   if (draft.RunsTarget() && progress.state != ProgressState::kRebooting) {
     draft.Touch(asked);  // late: the installation is over
@@ -310,9 +316,13 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   if (!draft.s.product.blocks) {
     return {ReplyCode::kConflict, "the product delivers no blocks", {}};
   }
+  meant.current->returned.reset();
   draft.Touch();  // that it asks is a sign, whatever the answer is [N-26]
-  if (task.plan->held) {
-    return {ReplyCode::kUnavailable, "the plan is held", kHeld};
+  if (const std::optional<Verdict> brake = draft.Brake()) {
+    draft.s.owed_connection = 0;  // the download, when the brake is off: go on
+    const auto rest = std::chrono::ceil<seconds>(draft.BrakedUntil(*brake) - draft.now.steady);
+    return {ReplyCode::kUnavailable, CancelText(brake->reason),
+            std::clamp(rest, seconds(1), seconds(86400))};
   }
   const FileSet* set = CurrentFiles(task);
   const File* wanted = set == nullptr ? nullptr : FileOf(*set, request);
@@ -348,6 +358,9 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   grant.count = static_cast<int>(
       std::min<std::int64_t>(request.count, (left + request.length - 1) / request.length));
   draft.blocks = std::move(grant);
+  if (!task.progressed) {
+    task.progressed = draft.now.steady;
+  }
   if (task.state == TaskState::kAccepted || task.state == TaskState::kWaiting) {
     draft.Apply(task, TaskEvent::kFetch);
   }

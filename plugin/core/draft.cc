@@ -2,11 +2,13 @@
 #include "core/draft.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "core/eligibility.h"
 #include "core/messages.h"
 #include "core/names.h"
+#include "core/rollout.h"
 
 namespace ota::core {
 namespace {
@@ -29,8 +31,9 @@ bool Runs(const Task& task, const Device& device) {
 
 // How long a task may stay in `state`; nothing: for ever. What the device asks for (`asked`, and
 // twice its sleep) counts up to timeouts.longest [N-26].
-std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState state,
+std::optional<seconds> Allowed(const Task& task, const Snapshot& s, TaskState state,
                                std::optional<seconds> asked) {
+  const Device& device = s.device;
   const Timeouts& timeouts = task.plan->timeouts;
   const seconds sleep = std::min(device.sleep * 2, timeouts.longest);
   const seconds bounded = std::min(asked.value_or(seconds(0)), timeouts.longest);
@@ -41,6 +44,8 @@ std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState
     case TaskState::kPostponed:
       return std::min(asked.value_or(timeouts.longest), timeouts.longest);
     case TaskState::kAccepted:
+      // Without a confirmation the download is the offer.
+      return std::max(s.product.confirms ? timeouts.download : timeouts.offer, wish);
     case TaskState::kDownloading:
       return std::max(timeouts.download, wish);
     case TaskState::kWaiting:
@@ -59,6 +64,20 @@ std::optional<seconds> Allowed(const Task& task, const Device& device, TaskState
       return std::nullopt;
   }
   return std::nullopt;
+}
+
+bool ComesFirst(const Task& one, const Task& other) {
+  return ComesFirst(*one.plan, *other.plan);
+}
+
+// Whether a failure for `reason` is followed by another attempt. (004-72, C13)
+bool IsRetried(const Retry& retry, Reason reason) {
+  const auto in = [&](const auto& list) {
+    return std::find(list.begin(), list.end(), reason) != list.end();
+  };
+  constexpr std::array kTimeouts{Reason::kDownloadTimeout, Reason::kInstallTimeout,
+                                 Reason::kRebootTimeout, Reason::kTimeout};
+  return retry.reasons.empty() ? !in(kTimeouts) : in(retry.reasons);
 }
 
 bool RunsOnSilence(TaskState state) {
@@ -103,25 +122,86 @@ bool Draft::Apply(Task& task, TaskEvent event, Reason reason, std::string detail
   task.state = *to;
   if (*to == TaskState::kSucceeded) {
     task.code = 0;
+    ClearFailures(task);
+  }
+  if (*to == TaskState::kQueued || *to == TaskState::kPostponed || *to == TaskState::kWaiting) {
+    task.progressed.reset();  // the plan's time-out rests, and starts anew with the next progress
   }
   if (!stays || reason != Reason::kNone || !detail.empty()) {
     task.reason = reason;
     task.detail = std::move(detail);
   }
   std::optional<Instant> deadline;
-  if (const auto allowed = Allowed(task, s.device, *to, asked)) {
+  if (const auto allowed = Allowed(task, s, *to, asked)) {
     deadline = now.steady + *allowed;
   }
   // A sign of life never shortens what an earlier one asked for.
   const bool extends = stays && event != TaskEvent::kDownload && RunsOnSilence(*to);
-  task.deadline = extends ? std::max(task.deadline, deadline) : deadline;
+  SetDeadline(task, extends ? std::max(task.deadline, deadline) : deadline);
   if (!stays || event == TaskEvent::kDownload) {
     Log(task, Name(event), task.detail);
     log.back().old_state = Name(from);
     log.back().new_state = Name(*to);
     log.back().reason = task.reason;
   }
+  if (*to == TaskState::kFailed) {
+    CountFailure(task);
+  }
   return true;
+}
+
+// Whatever a device asks for: the plan's time-out and `grace` end where they end.
+void Draft::SetDeadline(Task& task, std::optional<Instant> deadline) const {
+  task.deadline = deadline;
+  if (!deadline || task.state == TaskState::kWaiting) {
+    return;
+  }
+  if (task.progressed && task.plan->timeout) {
+    task.deadline = std::min(*task.deadline, *task.progressed + *task.plan->timeout);
+  }
+  const TaskComponent* current = CurrentOf(task);
+  if (IsInFlight(task.state) && current != nullptr && current->returned) {
+    task.deadline = std::min(*task.deadline, *current->returned + task.plan->grace);
+  }
+}
+
+// Without a current component nothing was tried.
+void Draft::CountFailure(const Task& task) {
+  const TaskComponent* current = CurrentOf(task);
+  const Loop& loop = task.plan->loop;
+  if (loop.max <= 0 || current == nullptr || !IsFailure(task)) {
+    return;
+  }
+  const auto of_target = [&](const Streak& one) {
+    return one.component == current->name && one.target == current->target;
+  };
+  auto streak = std::find_if(s.streaks.begin(), s.streaks.end(), of_target);
+  if (streak == s.streaks.end()) {
+    streak = s.streaks.insert(streak, Streak{current->name, current->target, 0, false, {}});
+  } else if (streak->aside && streak->until && *streak->until <= now.wall) {
+    *streak = {current->name, current->target, 0, false, {}};  // over: it counts anew
+  }
+  if (++streak->failures < loop.max) {
+    return;
+  }
+  streak->aside = true;
+  streak->until.reset();
+  if (loop.quarantine > seconds(0)) {
+    streak->until = now.wall + loop.quarantine;
+  }
+  Log(task, "aside",
+      current->name + " " + current->target + ": " + std::to_string(streak->failures) +
+          " tasks failed in a row");
+  log.back().reason = Reason::kQuarantined;
+}
+
+void Draft::ClearFailures(const Task& task) {
+  std::erase_if(s.streaks, [&](const Streak& streak) {
+    return std::any_of(task.components.begin(), task.components.end(),
+                       [&](const TaskComponent& one) {
+                         return one.name == streak.component && one.target == streak.target;
+                       });
+  });
 }
 
 void Draft::Log(const Task& task, std::string_view event, std::string detail) {
@@ -138,12 +218,69 @@ void Draft::Log(const Task& task, std::string_view event, std::string detail) {
 }
 
 void Draft::Enqueue(Task task) {
-  const auto comes_first = [](const Task& one, const Task& other) {
-    return one.plan->priority != other.plan->priority ? one.plan->priority > other.plan->priority
-                                                      : one.plan->order < other.plan->order;
-  };
-  const auto place = std::upper_bound(s.queued.begin(), s.queued.end(), task, comes_first);
+  const auto place =
+      std::upper_bound(s.queued.begin(), s.queued.end(), task,
+                       [](const Task& one, const Task& other) { return ComesFirst(one, other); });
   s.queued.insert(place, std::move(task));
+}
+
+void Draft::LogJoin(const Task& task) {
+  Log(task, "plan", "the device matches");
+  log.back().new_state = Name(TaskState::kQueued);
+}
+
+void Draft::Join(Task task) {
+  if (!task.plan->overrides) {
+    Enqueue(std::move(task));
+    return;
+  }
+  const auto is_other = [&](const Task& one) { return one.plan->name != task.plan->name; };
+  std::vector<std::string> others;
+  if (s.open && is_other(*s.open) && !InUpgrade(*s.open)) {
+    others.push_back(s.open->name);
+  }
+  for (const Task& one : s.queued) {
+    if (is_other(one)) {
+      others.push_back(one.name);
+    }
+  }
+  for (const std::string& other : others) {
+    CancelTask(other, Reason::kOverridden, "plan '" + task.plan->name + "'");
+  }
+  if (s.open && is_other(*s.open) && task.plan->fails_when_busy) {
+    Apply(task, TaskEvent::kFail, Reason::kBusy, "plan '" + s.open->plan->name + "'");
+    task.ended = now.wall;
+    ended.push_back(std::move(task));
+    return;
+  }
+  Enqueue(std::move(task));
+}
+
+bool Draft::CancelTask(std::string_view task, Reason reason, std::string detail) {
+  const auto queued = std::find_if(s.queued.begin(), s.queued.end(),
+                                   [&](const Task& one) { return one.name == task; });
+  if (s.open && s.open->name == task) {
+    End(TaskEvent::kCancel, reason, std::move(detail));
+  } else if (queued != s.queued.end()) {
+    Apply(*queued, TaskEvent::kCancel, reason, std::move(detail));
+    queued->ended = now.wall;
+    ended.push_back(std::move(*queued));
+    s.queued.erase(queued);
+  } else {
+    return false;
+  }
+  Task& canceled = ended.back();
+  canceled.owes_cancel = canceled.offers > 0;
+  if (canceled.owes_cancel && Reachable()) {
+    messages.emplace_back(Cancel{canceled.name, CancelText(reason)});
+  }
+  return true;
+}
+
+bool Draft::Brings() const {
+  return std::any_of(messages.begin(), messages.end(), [](const Downlink& message) {
+    return std::holds_alternative<Offer>(message) || std::holds_alternative<Download>(message);
+  });
 }
 
 TaskComponent* Draft::Current() {
@@ -158,16 +295,35 @@ TaskComponent* Draft::Current() {
 void Draft::Touch(std::optional<seconds> asked) {
   Task& task = *s.open;
   if (RunsOnSilence(task.state)) {
-    if (const auto allowed = Allowed(task, s.device, task.state, asked)) {
-      task.deadline = std::max(task.deadline, std::optional<Instant>(now.steady + *allowed));
+    if (const auto allowed = Allowed(task, s, task.state, asked)) {
+      SetDeadline(task, std::max(task.deadline, std::optional<Instant>(now.steady + *allowed)));
     }
   }
 }
 
 void Draft::Renew() {
-  if (const auto allowed = Allowed(*s.open, s.device, s.open->state, std::nullopt)) {
-    s.open->deadline = now.steady + *allowed;
+  if (const auto allowed = Allowed(*s.open, s, s.open->state, std::nullopt)) {
+    SetDeadline(*s.open, now.steady + *allowed);
   }
+}
+
+void Draft::Rest() {
+  Task& task = *s.open;
+  if (task.progressed) {
+    task.progressed = now.steady;
+  }
+  if (TaskComponent* current = Current(); current != nullptr && current->returned) {
+    current->returned = now.steady;
+  }
+  SetDeadline(task, now.steady + task.plan->timeouts.download);
+}
+
+std::optional<Verdict> Draft::Brake() const {
+  return BrakeOn(s, *s.open, now);
+}
+
+Instant Draft::BrakedUntil(const Verdict& brake) const {
+  return brake.when.value_or(now.steady + kBraked);
 }
 
 bool Draft::Reachable() const {
@@ -200,13 +356,17 @@ void Draft::Requeue(Reason reason, std::string detail) {
 void Draft::FailAttempt(Reason reason, int code, std::string detail) {
   Task& task = *s.open;
   task.code = code;
-  if (task.retries >= task.plan->retry.max) {
+  const Retry& retry = task.plan->retry;
+  if (task.retries >= retry.max || !IsRetried(retry, reason)) {
     End(TaskEvent::kFail, reason, std::move(detail));
     return;
   }
   ++task.retries;
+  if (IsRetried(retry, Reason::kTimeout)) {
+    task.progressed.reset();  // the time-out is of one attempt
+  }
   Apply(task, TaskEvent::kRetry, reason, std::move(detail));
-  if (task.plan->retry.interval <= seconds(0) && Reachable()) {
+  if (retry.interval <= seconds(0) && Reachable()) {
     Proceed();
   }
 }
@@ -228,7 +388,9 @@ void Draft::Proceed() {
     }
   }
   if (next == nullptr) {
-    End(TaskEvent::kSucceed, Reason::kAtTarget);
+    const bool retrying = task.state == TaskState::kRetrying;
+    End(TaskEvent::kSucceed, Reason::kAtTarget,
+        retrying ? "after " + std::string(Name(task.reason)) : "");
     return;
   }
   const Installed* installed = FindInstalled(s.device, next->name);
@@ -266,6 +428,8 @@ void Draft::Proceed() {
   next->percent = -1;
   next->progress.reset();
   next->installing = false;
+  next->full = false;
+  next->returned.reset();
   next->boot_id = s.device.boot_id;
   s.download_connection = s.device.connection;
   s.owed_connection = 0;
@@ -286,13 +450,13 @@ bool Draft::SendOwed() {
   }
   Task& task = *s.open;
   const bool fetches = IsInFlight(task.state) && !RunsTarget();
-  if (task.plan->held) {
+  if (const std::optional<Verdict> brake = Brake()) {
     if (fetches || task.state == TaskState::kOffered) {
-      NextAt(now.steady + kHeld);
+      NextAt(BrakedUntil(*brake));
     }
     return false;
   }
-  if (task.state == TaskState::kOffered) {
+  if (task.state == TaskState::kOffered && s.product.confirms) {
     if (s.owed_connection != device.connection) {
       Renew();  // its time to answer starts anew
     }
@@ -318,6 +482,7 @@ bool Draft::RunsTarget() {
 
 void Draft::AwaitProof() {
   Current()->installing = true;
+  Current()->returned.reset();
   s.open->code = 0;
   Apply(*s.open, TaskEvent::kReboot);
 }
@@ -333,7 +498,7 @@ void Draft::MissDevice() {
     return;
   }
   task.reason = Reason::kOffline;
-  task.deadline = now.steady + task.plan->timeouts.longest;
+  SetDeadline(task, now.steady + task.plan->timeouts.longest);
 }
 
 void Draft::Greet() {
@@ -376,7 +541,9 @@ void Draft::Next() {
       opened = true;
       continue;
     }
-    NextAt(obstacle->when);
+    if (!IsPace(obstacle->reason)) {  // the plan comes to the device when there is room
+      NextAt(obstacle->when);
+    }
     task.reason = obstacle->reason;
     task.detail = obstacle->value;
     if (!obstacle->limit.empty()) {
@@ -401,7 +568,8 @@ void Draft::Open(Task task) {
 
 void Draft::AutoConfirm() {
   const Task& task = *s.open;
-  if (s.product.auto_confirm && (task.plan->mode == Mode::kSilent || task.consent)) {
+  const bool unasked = s.product.auto_confirm || !s.product.confirms;
+  if (unasked && (task.plan->mode == Mode::kSilent || task.consent)) {
     Apply(*s.open, TaskEvent::kAccept);
     Proceed();
   }
@@ -422,6 +590,8 @@ Decision Draft::Finish() {
   decision.blocks = std::move(blocks);
   decision.download_connection = s.download_connection;
   decision.owed_connection = s.owed_connection;
+  decision.streaks_changed = before.streaks != s.streaks;
+  decision.streaks = std::move(s.streaks);
   const auto keep = [&](const Task& task) {
     const Task* stored = Stored(before, task.name);
     if (stored == nullptr || !(*stored == task)) {
@@ -436,6 +606,25 @@ Decision Draft::Finish() {
   }
   decision.device = std::move(s.device);
   return decision;
+}
+
+bool SpelledAlike(std::string_view one, std::string_view other) {
+  const auto plain = [](std::string_view text) {
+    std::string letters;
+    for (const char letter : text) {
+      if (letter >= 'A' && letter <= 'Z') {
+        letters += static_cast<char>(letter - 'A' + 'a');
+      } else if (letter != ' ') {
+        letters += letter;
+      }
+    }
+    return letters;
+  };
+  return plain(one) == plain(other);
+}
+
+Reason WentBack(const TaskComponent& component, std::string_view version) {
+  return SpelledAlike(version, component.target) ? Reason::kSpelling : Reason::kRolledBack;
 }
 
 std::string CancelText(Reason reason) {

@@ -7,14 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "core/eligibility.h"
 #include "core/model.h"
 #include "core/step.h"
 
 namespace ota::core {
 
-// When to ask again [N-13]: for files that are being hashed, and for a plan that people hold.
+// When to ask again [N-13]: for files that are being hashed, and for what people have braked.
 inline constexpr seconds kHashing{10};
-inline constexpr seconds kHeld{3600};
+inline constexpr seconds kBraked{3600};
 
 struct Draft {
   // `heard`: the device itself is the cause, so it is there and listens.
@@ -39,12 +40,20 @@ struct Draft {
   void Log(const Task& task, std::string_view event, std::string detail);
 
   void Enqueue(Task task);  // where its plan's priority and order say
+  void LogJoin(const Task& task);
+  void Join(Task task);  // a task that is new: in place of others if its plan overrides
+  // Ends the open task or a queued one; the device is told if it may know of it. False: no such.
+  bool CancelTask(std::string_view task, Reason reason, std::string detail);
+  bool Brings() const;  // an offer or a download goes out
 
   // The rest is about s.open, which must be there, except in Next.
   TaskComponent* Current();
-  void Touch(std::optional<seconds> asked = {});  // restarts its deadline [N-26]
-  void Renew();                                   // a full deadline from now
-  bool Reachable() const;                         // the device is there and listens
+  void Touch(std::optional<seconds> asked = {});    // restarts its deadline [N-26]
+  void Renew();                                     // a full deadline from now
+  void Rest();                                      // ... and a full time-out and grace
+  std::optional<Verdict> Brake() const;             // why nothing of it is sent now
+  Instant BrakedUntil(const Verdict& brake) const;  // when to ask again
+  bool Reachable() const;                           // the device is there and listens
   void End(TaskEvent event, Reason reason, std::string detail = {});
   void Requeue(Reason reason, std::string detail = {});
   void FailAttempt(Reason reason, int code, std::string detail);
@@ -64,7 +73,17 @@ struct Draft {
  private:
   void Open(Task task);  // offers a queued task
   void NextAt(std::optional<Instant> at);
+  void SetDeadline(Task& task, std::optional<Instant> deadline) const;
+  void CountFailure(const Task& task);  // one more of its current target
+  void ClearFailures(const Task& task);
 };
+
+// Whether two versions differ at most by letter case and blanks.
+bool SpelledAlike(std::string_view one, std::string_view other);
+
+// Why an attempt failed whose device is back on `version`: a roll-back, or, when `version` is the
+// target in another spelling, most likely that.
+Reason WentBack(const TaskComponent& component, std::string_view version);
 
 // The text on the wire of a cancel: the reason's name with blanks [N-31].
 std::string CancelText(Reason reason);

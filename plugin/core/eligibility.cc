@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <utility>
 
 #include "core/messages.h"
@@ -16,16 +17,58 @@ Verdict Say(bool ok, std::string value = {}, std::string limit = {},
   return Verdict{{}, Reason::kNone, ok, std::move(value), std::move(limit), when};
 }
 
-std::string Versions(const std::vector<std::string>& versions) {
+std::string Joined(const std::vector<std::string>& texts) {
   std::string list;
-  for (const std::string& version : versions) {
-    list.append(list.empty() ? "" : ", ").append(version);
+  for (const std::string& text : texts) {
+    list.append(list.empty() ? "" : ", ").append(text);
   }
   return list;
 }
 
-std::string Millis(Instant at) {
-  return std::to_string(at.time_since_epoch().count());
+// For people: 2026-03-29T01:00:00Z.
+std::string Utc(Instant at) {
+  const auto day = std::chrono::floor<std::chrono::days>(at);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss time(std::chrono::floor<seconds>(at - day));
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02dZ",
+                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                static_cast<unsigned>(date.day()), static_cast<int>(time.hours().count()),
+                static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()));
+  return text.data();
+}
+
+// A time of the wall clock on the scale of deadlines.
+Instant Steady(Instant wall, const Now& now) {
+  return now.steady + (wall - now.wall);
+}
+
+// A verdict that turns at a time of the wall clock.
+Verdict Until(Instant wall, std::string value, const Now& now) {
+  return now.wall < wall ? Say(false, std::move(value), Utc(wall), Steady(wall, now)) : Say(true);
+}
+
+bool IsSelected(const Plan& plan) {
+  return plan.scope == Scope::kSelected || plan.kind == PlanKind::kVerify;
+}
+
+// The key of `plan.match` that the device lacks; null: none.
+const std::pair<const std::string, std::vector<std::string>>* LackedTag(const Plan& plan,
+                                                                        const Device& device) {
+  for (const auto& wanted : plan.match) {
+    const auto tag = device.tags.find(wanted.first);
+    if (tag == device.tags.end() ||
+        std::find(wanted.second.begin(), wanted.second.end(), tag->second) == wanted.second.end()) {
+      return &wanted;
+    }
+  }
+  return nullptr;
+}
+
+// The plan's pace; null: not known, which is none.
+const PlanNow* PaceOf(const Snapshot& snapshot, const Task& task) {
+  const auto found = snapshot.plans.find(task.plan->name);
+  return found == snapshot.plans.end() ? nullptr : &found->second;
 }
 
 // Asks `check(component of the plan, installed version)` for every component that is to be
@@ -53,6 +96,18 @@ Verdict ClockTrusted(const Snapshot&, const Task&, const Now& now) {
   return Say(now.trusted);
 }
 
+Verdict NotStopped(const Snapshot& snapshot, const Task&, const Now&) {
+  return Say(!snapshot.stopped, snapshot.stopped.value_or(""));
+}
+
+Verdict NotHeld(const Snapshot& snapshot, const Task&, const Now& now) {
+  if (!snapshot.hold) {
+    return Say(true);
+  }
+  const Hold& hold = *snapshot.hold;
+  return hold.until ? Until(*hold.until, hold.reason, now) : Say(false, hold.reason);
+}
+
 Verdict PlanActive(const Snapshot&, const Task& task, const Now&) {
   return Say(task.plan->wanted == Wanted::kActive);
 }
@@ -61,9 +116,17 @@ Verdict PlanNotHeld(const Snapshot&, const Task& task, const Now&) {
   return Say(!task.plan->held, task.plan->held_reason);
 }
 
+Verdict PlanNotHalted(const Snapshot&, const Task& task, const Now&) {
+  return Say(!task.plan->halted, task.plan->halted_reason);
+}
+
+Verdict PlanStarted(const Snapshot&, const Task& task, const Now& now) {
+  return task.plan->start ? Until(*task.plan->start, "", now) : Say(true);
+}
+
 Verdict PlanNotEnded(const Snapshot&, const Task& task, const Now& now) {
   const std::optional<Instant>& end = task.plan->end;
-  return end ? Say(now.wall < *end, "", Millis(*end)) : Say(true);
+  return end ? Say(now.wall < *end, "", Utc(*end)) : Say(true);
 }
 
 Verdict DeviceEnabled(const Snapshot& snapshot, const Task&, const Now&) {
@@ -78,10 +141,33 @@ Verdict NotBlacklisted(const Snapshot&, const Task& task, const Now&) {
 }
 
 Verdict Listed(const Snapshot&, const Task& task, const Now&) {
-  return Say(task.plan->scope == Scope::kAll || task.listed_white);
+  return Say(!IsSelected(*task.plan) || task.listed_white);
+}
+
+Verdict TagsMatch(const Snapshot& snapshot, const Task& task, const Now&) {
+  const auto* lacked = LackedTag(*task.plan, snapshot.device);
+  if (lacked == nullptr) {
+    return Say(true);
+  }
+  const auto tag = snapshot.device.tags.find(lacked->first);
+  const bool has = tag != snapshot.device.tags.end();
+  return Say(false, lacked->first + (has ? " = " + tag->second : " is not set"),
+             Joined(lacked->second));
+}
+
+Verdict IsMember(const Snapshot&, const Task& task, const Now&) {
+  return Say(task.member || task.plan->scope_kind == ScopeKind::kDynamic);
+}
+
+Verdict IsInPhase(const Snapshot&, const Task& task, const Now&) {
+  return task.in_phase ? Say(true)
+                       : Say(false, "", std::to_string(task.plan->percent.value_or(100)) + " %");
 }
 
 Verdict Reported(const Snapshot& snapshot, const Task& task, const Now&) {
+  if (!task.member && task.plan->new_reports) {
+    return Say(false, "", "a report after the activation");
+  }
   for (const PlanComponent& component : task.plan->components) {
     if (FindInstalled(snapshot.device, component.name) == nullptr) {
       return Say(false, "", component.name);
@@ -103,13 +189,115 @@ Verdict HeardOf(const Snapshot&, const Task& task, const Now&) {
   return Say(task.reason != Reason::kOfferUnanswered);
 }
 
+Verdict SomethingToDo(const Snapshot& snapshot, const Task& task, const Now&) {
+  return Say(task.components.empty() || !AtTargets(snapshot.device, task));
+}
+
+// That it has asked is remembered by the reason: the task could go but for its plan's pace.
+Verdict Asked(const Snapshot& snapshot, const Task& task, const Now&) {
+  return Say(task.plan->trigger == Trigger::kPush || snapshot.asked || IsPace(task.reason));
+}
+
+Verdict NotAside(const Snapshot& snapshot, const Task& task, const Now& now) {
+  return EachToUpgrade(snapshot, task, [&](const PlanComponent& one, const std::string&) {
+    for (const Streak& streak : snapshot.streaks) {
+      if (!streak.aside || streak.component != one.name || streak.target != one.target) {
+        continue;
+      }
+      const std::string value = one.name + " " + one.target + ": " +
+                                std::to_string(streak.failures) + " tasks failed in a row";
+      return streak.until ? Until(*streak.until, value, now) : Say(false, value);
+    }
+    return Say(true);
+  });
+}
+
+Verdict Consented(const Snapshot& snapshot, const Task& task, const Now&) {
+  return Say(snapshot.product.confirms || task.plan->mode == Mode::kSilent || task.consent);
+}
+
+Verdict WindowOpen(const Snapshot& snapshot, const Task& task, const Now& now) {
+  const PlanNow* pace = PaceOf(snapshot, task);
+  return pace != nullptr && pace->opens ? Until(*pace->opens, "", now) : Say(true);
+}
+
+// A measured value against its lower limit. (000-09, 000-28, 002-38)
+Verdict AtLeast(const Snapshot& snapshot, const Task& task, const Now& now,
+                std::optional<std::int64_t> value, std::optional<std::int64_t> limit,
+                const char* unit) {
+  if (!limit) {
+    return Say(true);
+  }
+  const Conditions& conditions = task.plan->conditions;
+  const bool stale =
+      conditions.max_age && now.wall - snapshot.device.reported > *conditions.max_age;
+  const std::string told = value ? std::to_string(*value) + unit : "unknown";
+  const std::string least = std::to_string(*limit) + unit;
+  if (!value || stale) {
+    return Say(!conditions.unknown_waits,
+               told + (value ? " at " + Utc(snapshot.device.reported) : ""), least);
+  }
+  return Say(*value >= *limit, told, least);
+}
+
+Verdict Battery(const Snapshot& snapshot, const Task& task, const Now& now) {
+  return AtLeast(snapshot, task, now, snapshot.device.battery, task.plan->conditions.battery, " %");
+}
+
+Verdict Signal(const Snapshot& snapshot, const Task& task, const Now& now) {
+  return AtLeast(snapshot, task, now, snapshot.device.signal, task.plan->conditions.signal, " dBm");
+}
+
+Verdict FreeSpace(const Snapshot& snapshot, const Task& task, const Now& now) {
+  return AtLeast(snapshot, task, now, snapshot.device.free_bytes, task.plan->conditions.free_bytes,
+                 " bytes");
+}
+
+// A time of the pace, which is on the steady scale.
+Verdict Paced(Instant next, std::string limit, const Now& now) {
+  return now.steady < next ? Say(false, "", std::move(limit), next) : Say(true);
+}
+
+Verdict RateLeft(const Snapshot& snapshot, const Task& task, const Now& now) {
+  const PlanNow* pace = PaceOf(snapshot, task);
+  const std::optional<int>& rate = task.plan->rate;
+  return pace != nullptr && rate
+             ? Paced(pace->next_offer, std::to_string(*rate) + " per minute", now)
+             : Say(true);
+}
+
+Verdict PlaceLeft(const Snapshot& snapshot, const Task& task, const Now&) {
+  const PlanNow* pace = PaceOf(snapshot, task);
+  const std::optional<int>& most = task.plan->max_open;
+  return pace != nullptr && most ? Say(pace->open_tasks < *most, std::to_string(pace->open_tasks),
+                                       std::to_string(*most))
+                                 : Say(true);
+}
+
+Verdict BytesLeft(const Snapshot& snapshot, const Task& task, const Now& now) {
+  const PlanNow* pace = PaceOf(snapshot, task);
+  const std::optional<std::int64_t>& rate = task.plan->bytes_per_second;
+  return pace != nullptr && rate
+             ? Paced(pace->next_download, std::to_string(*rate) + " bytes per second", now)
+             : Say(true);
+}
+
 Verdict OutboxHasRoom(const Snapshot& snapshot, const Task&, const Now& now) {
   return snapshot.outbox_full ? Say(false, "", "", now.steady + seconds(10)) : Say(true);
 }
 
+// One that comes first and waits for its plan's pace only does not lose its place.
 Verdict PlaceFree(const Snapshot& snapshot, const Task& task, const Now&) {
   const std::optional<Task>& open = snapshot.open;
-  return !open || open->name == task.name ? Say(true) : Say(false, open->plan->name);
+  if (open) {
+    return open->name == task.name ? Say(true) : Say(false, open->plan->name);
+  }
+  for (const Task& one : snapshot.queued) {
+    if (IsPace(one.reason) && ComesFirst(*one.plan, *task.plan)) {
+      return Say(false, one.plan->name);
+    }
+  }
+  return Say(true);
 }
 
 Verdict NothingOnTrial(const Snapshot& snapshot, const Task& task, const Now&) {
@@ -121,7 +309,7 @@ Verdict NothingOnTrial(const Snapshot& snapshot, const Task& task, const Now&) {
 Verdict SourceVersion(const Snapshot& snapshot, const Task& task, const Now&) {
   return EachToUpgrade(snapshot, task, [](const PlanComponent& one, const std::string& version) {
     const bool ok = Choose(one, version).reason != Reason::kSourceVersion;
-    return ok ? Say(true) : Say(false, one.name + " " + version, Versions(one.sources));
+    return ok ? Say(true) : Say(false, one.name + " " + version, Joined(one.sources));
   });
 }
 
@@ -136,7 +324,7 @@ Verdict DeltaForSource(const Snapshot& snapshot, const Task& task, const Now&) {
         sources.push_back(set.source);
       }
     }
-    return Say(false, one.name + " " + version, Versions(sources));
+    return Say(false, one.name + " " + version, Joined(sources));
   });
 }
 
@@ -182,31 +370,52 @@ Verdict NotBefore(const Snapshot&, const Task& task, const Now& now) {
   if (task.state != TaskState::kQueued || !task.deadline) {
     return Say(true);
   }
-  return Say(*task.deadline <= now.steady, "", Millis(*task.deadline), task.deadline);
+  return Say(*task.deadline <= now.steady, "", Utc(now.wall + (*task.deadline - now.steady)),
+             task.deadline);
 }
 
 // `fits` is first: the reason is also the memory that the message did not fit, so no other reason
-// may hide it.
+// may hide it. Then what concerns everything, the plan, the device, both; what changes most often
+// last, and the plan's pace at the very end: a task that waits for it could go this moment
+// (IsPace).
 constexpr std::array kRules{
     Rule{"message fits", Reason::kTooLarge, Fits},
     Rule{"clock is trusted", Reason::kClockBehind, ClockTrusted},
+    Rule{"nothing is stopped", Reason::kStopped, NotStopped},
+    Rule{"device, product and site are not held", Reason::kHeld, NotHeld},
     Rule{"plan is active", Reason::kPlanNotActive, PlanActive},
     Rule{"plan is not held", Reason::kPlanHeld, PlanNotHeld},
+    Rule{"plan has not halted", Reason::kPlanHalted, PlanNotHalted},
     Rule{"plan has not ended", Reason::kPlanEnded, PlanNotEnded},
-    Rule{"device is enabled", Reason::kDeviceDisabled, DeviceEnabled},
-    Rule{"device is not on the blacklist", Reason::kBlacklisted, NotBlacklisted},
-    Rule{"device is in the scope", Reason::kNotListed, Listed},
+    Rule{"plan has started", Reason::kNotStarted, PlanStarted},
+    Rule{"files can be delivered", Reason::kNoDelivery, Deliverable},
+    Rule{"device is enabled", Reason::kDeviceDisabled, DeviceEnabled, true},
+    Rule{"device is not on the blacklist", Reason::kBlacklisted, NotBlacklisted, true},
+    Rule{"device is in the scope", Reason::kNotListed, Listed, true},
+    Rule{"device has the tags", Reason::kNotMatched, TagsMatch, true},
+    Rule{"device matched at the activation", Reason::kNotMember, IsMember},
+    Rule{"device is in the phase", Reason::kNotInPhase, IsInPhase},
     Rule{"device has reported", Reason::kNotReported, Reported},
+    Rule{"something is to be upgraded", Reason::kAtTargetAlready, SomethingToDo},
     Rule{"device is online", Reason::kOffline, Online},
+    Rule{"device has asked", Reason::kOnRequest, Asked},
     Rule{"device was heard of since the last offer", Reason::kOfferUnanswered, HeardOf},
-    Rule{"no other task is open", Reason::kPredecessor, PlaceFree},
+    Rule{"device is not put aside", Reason::kQuarantined, NotAside},
+    Rule{"no other task is open or comes first", Reason::kPredecessor, PlaceFree},
     Rule{"no target runs on trial", Reason::kOnTrial, NothingOnTrial},
     Rule{"source version", Reason::kSourceVersion, SourceVersion},
     Rule{"delta for the source version", Reason::kNoDeltaForSource, DeltaForSource},
     Rule{"package is ready", Reason::kPackageNotReady, PackageReady},
-    Rule{"files can be delivered", Reason::kNoDelivery, Deliverable},
+    Rule{"people have consented", Reason::kNoConsent, Consented},
     Rule{"time has come", Reason::kNotYet, NotBefore},
+    Rule{"push period is open", Reason::kWindowClosed, WindowOpen},
+    Rule{"battery", Reason::kBattery, Battery},
+    Rule{"signal", Reason::kSignal, Signal},
+    Rule{"free space", Reason::kFreeSpace, FreeSpace},
     Rule{"outbox has room", Reason::kOutboxFull, OutboxHasRoom},
+    Rule{"rate of offers", Reason::kRate, RateLeft},
+    Rule{"number of open tasks", Reason::kTooManyOpen, PlaceLeft},
+    Rule{"rate of bytes", Reason::kBytesPerSecond, BytesLeft},
 };
 
 Verdict Judge(const Rule& rule, const Snapshot& snapshot, const Task& task, const Now& now) {
@@ -214,6 +423,20 @@ Verdict Judge(const Rule& rule, const Snapshot& snapshot, const Task& task, cons
   verdict.rule = rule.name;
   verdict.reason = rule.reason;
   return verdict;
+}
+
+std::optional<Verdict> FirstFailing(const Snapshot& snapshot, const Task& task, const Now& now,
+                                    bool (*concerns)(const Rule&)) {
+  for (const Rule& rule : kRules) {
+    if (!concerns(rule)) {
+      continue;
+    }
+    Verdict verdict = Judge(rule, snapshot, task, now);
+    if (!verdict.ok) {
+      return verdict;
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -232,27 +455,27 @@ std::vector<Verdict> Explain(const Snapshot& snapshot, const Task& task, const N
 }
 
 std::optional<Verdict> OutOfScope(const Snapshot& snapshot, const Task& task, const Now& now) {
-  for (const Rule& rule : kRules) {
-    if (rule.reason != Reason::kDeviceDisabled && rule.reason != Reason::kBlacklisted &&
-        rule.reason != Reason::kNotListed) {
-      continue;
-    }
-    Verdict verdict = Judge(rule, snapshot, task, now);
-    if (!verdict.ok) {
-      return verdict;
-    }
-  }
-  return std::nullopt;
+  return FirstFailing(snapshot, task, now, [](const Rule& rule) { return rule.withdraws; });
 }
 
 std::optional<Verdict> FirstObstacle(const Snapshot& snapshot, const Task& task, const Now& now) {
-  for (const Rule& rule : kRules) {
-    Verdict verdict = Judge(rule, snapshot, task, now);
-    if (!verdict.ok) {
-      return verdict;
-    }
-  }
-  return std::nullopt;
+  return FirstFailing(snapshot, task, now, [](const Rule&) { return true; });
+}
+
+std::optional<Verdict> BrakeOn(const Snapshot& snapshot, const Task& task, const Now& now) {
+  return FirstFailing(snapshot, task, now, [](const Rule& rule) {
+    return rule.reason == Reason::kStopped || rule.reason == Reason::kHeld ||
+           rule.reason == Reason::kPlanHeld;
+  });
+}
+
+bool IsPace(Reason reason) {
+  return reason == Reason::kRate || reason == Reason::kTooManyOpen ||
+         reason == Reason::kBytesPerSecond;
+}
+
+bool ComesFirst(const Plan& one, const Plan& other) {
+  return one.priority != other.priority ? one.priority > other.priority : one.order < other.order;
 }
 
 const Installed* FindInstalled(const Device& device, std::string_view component) {
@@ -273,7 +496,8 @@ bool AtTargets(const Device& device, const Task& task) {
 }
 
 bool Matches(const Plan& plan, const Device& device, bool white, bool black) {
-  if (device.disabled || device.retired || black || (plan.scope == Scope::kSelected && !white)) {
+  if (device.disabled || device.retired || black || (IsSelected(plan) && !white) ||
+      LackedTag(plan, device) != nullptr) {
     return false;
   }
   bool something_to_do = false;

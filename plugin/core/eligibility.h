@@ -27,26 +27,42 @@ struct Rule {
   std::string_view name;
   Reason reason;  // of the queued task when the rule fails
   Verdict (*judge)(const Snapshot&, const Task&, const Now&);
+  bool withdraws = false;  // also takes back an offer that the device has not accepted
 };
 
 // All rules, in the order in which they are asked.
 std::span<const Rule> Rules();
 
-// What every rule says of `task`, in order. `task` need not be in the snapshot. Never fails.
+// What every rule says of `task`, in order. `task` need not be in the snapshot: for a device that a
+// plan has no task of, it is what MakeTask gives, with `listed_white`, `listed_black`, `member` and
+// `in_phase` set. The snapshot has that plan in `plans` if the plan has a pace. Never fails.
 std::vector<Verdict> Explain(const Snapshot& snapshot, const Task& task, const Now& now);
 
 // The first rule that says that the device is out of the plan's scope: disabled, retired,
-// blacklisted, not listed. Such a rule also takes back an offer that the device has not accepted.
+// blacklisted, not listed, without a tag. Such a rule also takes back an offer that the device has
+// not accepted.
 std::optional<Verdict> OutOfScope(const Snapshot& snapshot, const Task& task, const Now& now);
 
 // The verdict of the first rule that fails; nothing: the task may be offered now.
 std::optional<Verdict> FirstObstacle(const Snapshot& snapshot, const Task& task, const Now& now);
 
+// What people have braked, of which nothing is sent (offers, downloads, blocks) and no deadline
+// runs out: everything is stopped, the device is held, the plan is held. Nothing: no brake is on.
+std::optional<Verdict> BrakeOn(const Snapshot& snapshot, const Task& task, const Now& now);
+
+// A queued task with such a reason could go this moment, but for the pace of its plan: the rate,
+// the open tasks, the bytes per second. The engine picks from those, by Task::position.
+bool IsPace(Reason reason);
+
+// Whether tasks of `one` come before tasks of `other`: by priority, then by activation.
+bool ComesFirst(const Plan& one, const Plan& other);
+
 // Whether `device` belongs to `plan`, asked when a version changes or a plan is activated: it is in
-// the plan's scope (`white`, `black`: is it on that list; black wins), neither disabled nor
-// retired, has reported every component, starts from a source version that the plan upgrades, and
-// is not at every target. A device that has not reported does not match: it is matched when it
-// reports.
+// the plan's scope (`white`, `black`: is it on that list; black wins), has its tags, is neither
+// disabled nor retired, has reported every component, starts from a source version that the plan
+// upgrades, and is not at every target. A device that has not reported does not match: it is
+// matched when it reports. Whether it is too late for a static plan, or too early for one with
+// `new_reports`, is for the caller to know.
 bool Matches(const Plan& plan, const Device& device, bool white, bool black);
 
 // The installed version of a component; null: not reported.

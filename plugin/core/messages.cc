@@ -127,6 +127,12 @@ std::optional<Download> MakeDownload(const Task& task, const Product& product, c
   download.http = FitHttp(product, files->files);
   download.files = files->files;
   download.tags = task.plan->tags;
+  const PlanComponent* component = InPlan(task, current->name);
+  const std::optional<Package>& package =
+      current->package == PackageKind::kDelta ? component->delta : component->full;
+  download.manifest = package->manifest;
+  download.signature = package->signature;
+  download.key_id = package->key_id;
   return download;
 }
 

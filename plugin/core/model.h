@@ -177,6 +177,10 @@ struct Package {
   PackageKind kind = PackageKind::kFull;
   std::string version;  // target
   std::vector<FileSet> sets;
+  // Of a signed package [N-23]: core/manifest.h, and bytes.
+  std::string manifest = {};
+  std::string signature = {};
+  std::string key_id = {};
 };
 
 // One component of a plan: at least one of `full` and `delta`; a device whose version has a delta
@@ -442,6 +446,11 @@ struct Task {
 
   bool listed_white = false;  // of this device in the plan's lists, as of the load
   bool listed_black = false;
+  // Of a task that does not exist yet (id 0): whether the device is one of those that the plan was
+  // activated for (static), or has reported since (new_reports); and whether it is in the share of
+  // them that is upgraded now. True of every real task.
+  bool member = true;
+  bool in_phase = true;
   bool operator==(const Task&) const = default;  // of plans: the same value in memory
 };
 
@@ -479,18 +488,20 @@ struct Snapshot {
       named;  // the task that the uplink names, when it is another one (also an ended one)
   std::vector<Task> cancels;  // ended tasks with owes_cancel
   // Tasks that do not exist yet: one for each plan in force that has none for this device, as
-  // MakeTask gives it. A version report that matches such a plan makes the task real. Loaded only
-  // when a version differs.
+  // MakeTask gives it. A version report that matches such a plan makes the task real. Loaded for a
+  // version report in which a version differs; those of plans with `new_reports` also for the first
+  // report of a connection.
   std::vector<Task> prospects;
   // Failed tasks, and refused ones with a code, of any plan: a report of their targets is success
-  // after all [N-27]. Loaded for the first report of a connection, for a new boot id, and when a
-  // version or a trial differs.
+  // after all [N-27]. Canceled ones may be there too: their targets are logged. Loaded for the
+  // first report of a connection, for a new boot id, and when a version or a trial differs.
   std::vector<Task> failed;
   // Kept by the engine in memory, per open task: the connection that TaskComponent::boot_id is of
   // (0: unknown, which counts as another one), and the one in which the owed message was last sent.
   std::uint64_t download_connection = 0;
   std::uint64_t owed_connection = 0;
-  bool outbox_full = false;                           // no new offers now
+  bool outbox_full = false;  // no new offers now
+  bool asked = false;        // the device asks for an upgrade; Decide sets it
   std::map<std::string, PlanNow, std::less<>> plans;  // by name: those of the tasks above
   std::optional<std::string> stopped;                 // everything is, for this reason
   std::optional<Hold> hold;                           // in force, the widest one
@@ -530,6 +541,9 @@ struct Download {
   bool http = true;    // the engine adds addresses to the files before it encodes
   std::vector<File> files;
   std::vector<std::string> urls;  // as `files`; empty without http
+  std::string manifest;           // of a signed package; then the next two too
+  std::string signature;          // bytes
+  std::string key_id;
   seconds expires_in{0};
   std::map<std::string, std::string> tags = {};  // the plan's, for dialects without an offer
 };

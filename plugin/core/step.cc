@@ -2,6 +2,7 @@
 // decided here (-Wswitch-enum).
 #include "core/step.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -77,6 +78,16 @@ bool IsInFlight(TaskState state) {
   return false;
 }
 
+bool InUpgrade(const Task& task) {
+  if (task.state != S::kAccepted) {
+    return IsInFlight(task.state) || task.state == S::kRetrying;
+  }
+  return std::any_of(task.components.begin(), task.components.end(), [](const TaskComponent& one) {
+    return one.state == ComponentState::kProved ||
+           (one.state == ComponentState::kCurrent && (one.attempt > 1 || one.progress));
+  });
+}
+
 std::optional<TaskState> Step(TaskState state, TaskEvent event) {
   const bool asked = state == S::kOffered || state == S::kPostponed;
   const bool early = state == S::kAccepted || state == S::kDownloading || state == S::kWaiting;
@@ -107,7 +118,7 @@ std::optional<TaskState> Step(TaskState state, TaskEvent event) {
     case E::kRetry:
       return When(in_flight, S::kRetrying);
     case E::kFail:
-      return When(in_flight || state == S::kRetrying, S::kFailed);
+      return When(state == S::kQueued || in_flight || state == S::kRetrying, S::kFailed);
     case E::kSucceed:
       return When(!IsEnded(state) || state == S::kFailed || state == S::kRefused, S::kSucceeded);
     case E::kCancel:

@@ -38,6 +38,11 @@ bool IsEnded(TaskState state);     // final; only kFailed and kRefused may still
 bool IsOpen(TaskState state);      // takes the device's one place [N-16]
 bool IsInFlight(TaskState state);  // a download was issued and its attempt is not over [N-30]
 
+// Whether the device has shown progress, so that no other plan takes the task's place: "in upgrade"
+// of the clouds. An accepted task is when this is not its first attempt at its first component, or
+// progress was seen. (004-58, 004-67)
+bool InUpgrade(const Task& task);
+
 // The whole function as a Markdown table, one row for each state.
 std::string StepTable();
 

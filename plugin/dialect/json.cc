@@ -11,8 +11,10 @@
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((no_sanitize("pointer-overflow"))), apply_to = function)
 #endif
+#include <rapidjson/document.h>
 #include <rapidjson/error/en.h>
 #include <rapidjson/memorystream.h>
+#include <rapidjson/pointer.h>
 #include <rapidjson/reader.h>
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -155,6 +157,26 @@ tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_by
                           rapidjson::GetParseError_En(result.Code()));
   }
   return builder.Take();
+}
+
+std::optional<double> NumberAt(std::string_view text, std::string_view pointer,
+                               std::size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return std::nullopt;
+  }
+  const rapidjson::Pointer path(pointer.data(), pointer.size());
+  if (!path.IsValid()) {
+    return std::nullopt;
+  }
+  // Its values live in one pool: nothing of it recurses, however deep the text is.
+  rapidjson::Document document;
+  rapidjson::MemoryStream stream(text.data(), text.size());
+  document.ParseStream<rapidjson::kParseIterativeFlag>(stream);
+  if (document.HasParseError()) {
+    return std::nullopt;
+  }
+  const rapidjson::Value* value = path.Get(document);
+  return value != nullptr && value->IsNumber() ? std::optional(value->GetDouble()) : std::nullopt;
 }
 
 Writer& Writer::Open(char bracket) {

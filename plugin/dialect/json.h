@@ -67,6 +67,11 @@ enum class Form { kStrict, kTolerant };
 tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_bytes,
                                        Form form = Form::kStrict);
 
+// The number at a JSON pointer (RFC 6901; empty: the whole text) in a payload of somebody else's
+// making: any JSON text of at most `max_bytes`, however deep. Nothing: no such number.
+std::optional<double> NumberAt(std::string_view text, std::string_view pointer,
+                               std::size_t max_bytes);
+
 // Builds one compact JSON text. The caller keeps the nesting right. The only escapes are \", \\ and
 // \n; other control characters become a space, bytes that are no UTF-8 become U+FFFD.
 class Writer {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/manifest.h"
 #include "core/names.h"
 #include "dialect/json.h"
 #include "dialect/utf8.h"
@@ -434,6 +435,11 @@ std::string Write(const core::Download& download, core::Instant now) {
   out.EndArray();
   if (!download.urls.empty()) {
     out.Name("expiresIn").Integer(download.expires_in.count());  // of the addresses
+  }
+  if (!download.signature.empty()) {  // [N-23]
+    out.Name("manifest").Text(core::Base64(download.manifest));
+    out.Name("signature").Text(core::Base64(download.signature));
+    out.Name("keyId").Text(download.key_id);
   }
   WriteNow(out, now);
   out.EndObject();

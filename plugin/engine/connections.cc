@@ -77,4 +77,14 @@ std::vector<core::DeviceKey> Connections::Of(const std::string& product) const {
   return keys;
 }
 
+std::vector<core::DeviceKey> Connections::Waiting() const {
+  std::vector<core::DeviceKey> keys;
+  for (const auto& [key, connection] : live_) {
+    if (connection.waits) {
+      keys.push_back(key);
+    }
+  }
+  return keys;
+}
+
 }  // namespace ota::engine

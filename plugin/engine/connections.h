@@ -30,6 +30,7 @@ struct Connection {
   // The last request for a block that may come twice (QoS 1), and when.
   std::string block = {};
   std::chrono::steady_clock::time_point block_at = {};
+  bool waits = false;  // a queued task of the device waits for its turn, as far as is known
 };
 
 // Changes made while a transaction is open can be undone with it.
@@ -58,6 +59,8 @@ class Connections {
   std::size_t size() const { return live_.size(); }
   // The connected devices of `product`, or of all products when it is empty.
   std::vector<core::DeviceKey> Of(const std::string& product) const;
+  // Those with a task that waits for its turn.
+  std::vector<core::DeviceKey> Waiting() const;
 
  private:
   std::unordered_map<core::DeviceKey, Connection> live_;

@@ -402,6 +402,10 @@ void Downloads::Read(BlockJob job) {
           if (stop.stop_requested()) {
             return;
           }
+          if (!serving_) {
+            refuse(core::ReplyCode::kUnavailable, "everything is stopped");
+            return;
+          }
           auto bytes = (*file)->Read(offset, static_cast<std::size_t>(shared->grant.length));
           if (!bytes) {
             inbox_.TryPost([this, id = shared->grant.file.id] { HashAgain(id); });
@@ -469,6 +473,12 @@ std::vector<LogLine> Downloads::Reload(const Options& options) {
 void Downloads::SetReserved(std::int64_t devices) {
   if (server_) {
     server_->SetReserved(devices);
+  }
+}
+
+void Downloads::SetServing(bool serving) {
+  if (serving_.exchange(serving) != serving && server_) {
+    server_->SetServing(serving);
   }
 }
 

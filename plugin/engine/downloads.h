@@ -3,6 +3,7 @@
 // and what the workers run.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -75,6 +76,9 @@ class Downloads {
   void SetReserved(std::int64_t devices);
   void SetBytesPerSecond(std::int64_t rate);
 
+  // False: downloads and blocks that run are cut, new ones get 503.
+  void SetServing(bool serving);
+
   void Stop();
 
  private:
@@ -124,6 +128,7 @@ class Downloads {
   std::vector<LogLine> said_;  // by the open transaction
   bool table_changed_ = false;
   bool checking_ = false;
+  std::atomic<bool> serving_{true};  // workers read it
 };
 
 }  // namespace ota::engine

@@ -7,11 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "engine/lock_holders.h"
-#include "engine/wake.h"
+#include "engine/windows.h"
+#include "package/threads.h"
 
 namespace ota::engine {
 namespace {
@@ -33,6 +34,12 @@ constexpr seconds kSeen{60};         // last seen is written at the latest after
 constexpr std::size_t kSeenSlice = 500;
 constexpr int kDeadlineSlice = 200;
 constexpr int kPruneSlice = 500;
+constexpr std::size_t kScanSlice = 200;
+constexpr seconds kTelemetry{10};  // a device's values are taken once in this time
+constexpr std::size_t kTelemetrySlice = 200;
+// What a site should know before it stands still.
+constexpr std::int64_t kLowDisk = std::int64_t{64} * 1024 * 1024;
+constexpr std::int64_t kLateUplinkMs = 10'000;
 constexpr seconds kHealth{10};
 constexpr seconds kHealthIdle{120};
 constexpr std::int64_t kWalLimit = std::int64_t{64} * 1024 * 1024;
@@ -53,23 +60,31 @@ core::Result<void> CheckDirectory(const std::string& database) {
             "' does not exist or cannot be entered; make it, writable for the broker's user");
   }
   if (::access(directory.c_str(), W_OK | X_OK) != 0) {
-    return core::Fail(core::ErrorCode::kInvalidArgument,
-                      "option database: the directory '" + directory +
-                          "' is not writable for the broker's user: " + std::strerror(errno));
+    return core::Fail(
+        core::ErrorCode::kInvalidArgument,
+        "option database: the directory '" + directory +
+            "' is not writable for the broker's user: " + std::generic_category().message(errno));
   }
   return {};
 }
 
 }  // namespace
 
-Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks)
-    : options_(std::move(options)), inbox_(inbox), outbox_(outbox), ticks_(std::move(ticks)) {}
+Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks,
+               std::function<ClockReading()> clocks)
+    : options_(std::move(options)),
+      inbox_(inbox),
+      outbox_(outbox),
+      ticks_(std::move(ticks)),
+      clocks_(std::move(clocks)) {}
 
 core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbox& inbox,
                                                     Outbox& outbox,
-                                                    std::function<std::uint64_t()> ticks) {
-  const SignalsBlocked blocked;
-  std::unique_ptr<Engine> engine(new Engine(options, inbox, outbox, std::move(ticks)));
+                                                    std::function<std::uint64_t()> ticks,
+                                                    std::function<ClockReading()> clocks) {
+  const package::AllSignalsBlocked blocked;
+  std::unique_ptr<Engine> engine(
+      new Engine(options, inbox, outbox, std::move(ticks), std::move(clocks)));
   if (auto directory = CheckDirectory(options.database); !directory) {
     return tl::unexpected(directory.error());
   }
@@ -145,14 +160,17 @@ void Engine::Run() {
 
 // Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
 void Engine::Take(steady_clock::duration wait) {
-  const bool more = !last_turn_ && fault_.empty() &&
-                    (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_);
+  const bool more =
+      !last_turn_ && fault_.empty() &&
+      (!arrivals_.empty() || plans_->busy() || read_journal_ || prune_more_ || !telemetry_.empty());
   const Monotonic now = steady_clock::now();
   Monotonic until = more ? now : now + wait;
-  for (const std::optional<core::Instant>& next : {next_deadline_, exchange_->bursts().Next()}) {
-    if (fault_.empty() && timeline_ && next) {
-      const core::Duration left = *next - Timeline(*timeline_).Read(Clocks()).now.steady;
-      until = std::min(until, now + std::max(left, core::Duration(0)));
+  if (fault_.empty() && timeline_) {
+    const core::Instant steady = Timeline(*timeline_).Read(clocks_()).now.steady;
+    for (const auto& at : {next_deadline_, plans_->next_slot(), exchange_->bursts().Next()}) {
+      if (at) {
+        until = std::min(until, now + std::max(*at - steady, core::Duration(0)));
+      }
     }
   }
   if (const auto block = downloads_->next_block()) {
@@ -226,7 +244,7 @@ bool Engine::MayWait(core::Duration waited) {
 // From now on devices cannot be heard: their deadlines rest.
 void Engine::Unable() {
   if (timeline_ && !unable_since_) {
-    unable_since_ = Timeline(*timeline_).Read(Clocks()).now.steady;
+    unable_since_ = Timeline(*timeline_).Read(clocks_()).now.steady;
   }
 }
 
@@ -236,9 +254,13 @@ bool Engine::Open() {
     return false;
   }
   next_second_ = monotonic + kReopen;
-  const ClockReading clocks = Clocks();
+  const ClockReading clocks = clocks_();
   store::Options options;
   options.wait = [this](core::Duration waited) { return MayWait(waited); };
+  options.check_package = [this](const std::string& product, const std::string& public_key,
+                                 const core::Package& package) {
+    return signatures_.Check(product, public_key, package);
+  };
   options.durable = options_.durability == Durability::kFull;
   auto opened = store::Store::Open(options_.database, clocks.wall, std::move(options));
   if (!opened) {
@@ -278,6 +300,7 @@ bool Engine::Open() {
   connections_.Reopened();
   exchange_->Reopened();
   plans_->Reopened();
+  zones_ = false;
   ReserveDescriptors();
   return true;
 }
@@ -330,7 +353,7 @@ bool Engine::IsDue(Monotonic now) {
     data_version_ = *version;
     read_journal_ = true;
   }
-  const Timeline::Reading reading = Timeline(*timeline_).Read(Clocks());
+  const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
          last_turn_ || plans_->busy() || downloads_->has_findings() || downloads_->has_signs() ||
@@ -339,7 +362,10 @@ bool Engine::IsDue(Monotonic now) {
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
          (exchange_->bursts().Next() && *exchange_->bursts().Next() <= time.steady) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
-         (next_end_ && *next_end_ <= time.wall);
+         (plans_->next_slot() && *plans_->next_slot() <= time.steady) ||
+         (next_change_ && *next_change_ <= time.wall) ||
+         (scan_.next() && *scan_.next() <= time.wall) || !telemetry_.empty() ||
+         (telemetry_table_ && !telemetry_table_->empty() && now >= next_telemetry_) || !zones_;
 }
 
 store::Status Engine::Turn() {
@@ -362,7 +388,7 @@ store::Status Engine::Turn() {
   }
   // After the lock was waited for.
   Timeline trial = *timeline_;
-  const Timeline::Reading reading = trial.Read(Clocks());
+  const Timeline::Reading reading = trial.Read(clocks_());
   core::Duration shift = reading.shift;
   if (unable_since_ && reading.now.steady - *unable_since_ > Timeline::kJump) {
     shift += reading.now.steady - *unable_since_;
@@ -370,6 +396,9 @@ store::Status Engine::Turn() {
   store::Status status;
   if (shift != core::Duration(0)) {
     status = store_->ShiftDeadlines(shift);
+  }
+  if (shift != core::Duration(0)) {
+    reconcile_ = true;  // windows and dates follow the wall clock
   }
   if (status) {
     status = TurnInside(reading.now, trial);
@@ -387,6 +416,8 @@ store::Status Engine::Turn() {
     downloads_->Undone();
     reload_catalogue_ = reload_files_ = read_journal_ = true;
     wake_all_ = true;
+    telemetry_at_ = 0;
+    zones_ = false;
     return status;
   }
   timeline_ = trial;
@@ -418,21 +449,18 @@ store::Status Engine::LoadCatalogue(core::Now now) {
   catalogue_ = std::move(*loaded);
   reload_catalogue_ = false;
   reconcile_ = true;
+  if (telemetry_table_ != nullptr || !catalogue_->telemetry.empty()) {
+    telemetry_table_ = std::make_shared<const TelemetryTable>(catalogue_->telemetry);
+    inbox_.SetTelemetry(telemetry_table_);
+  }
   const std::int64_t rate = catalogue_->settings.download_bytes_per_second;
   downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
   exchange_->Begin(*store_, catalogue_, now);
   return {};
 }
 
-store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
-  const bool full = outbox_.Full();
-  exchange_->SetOutboxFull(full);
-  if (reload_catalogue_ || catalogue_ == nullptr) {
-    if (auto status = LoadCatalogue(now); !status) {
-      return status;
-    }
-  }
-  exchange_->Begin(*store_, catalogue_, now);
+// What other people and the workers have changed.
+store::Status Engine::Changes(core::Now now, Timeline& timeline) {
   bool changed = false;
   if (read_journal_) {
     auto journal = plans_->ReadJournal(*store_);
@@ -452,7 +480,7 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
     if (!answered) {
       return tl::unexpected(answered.error());
     }
-    read_journal_ = journal->again || *answered == Plans::kRequestSlice;
+    read_journal_ = journal->again || *answered == Plans::kRequestSlice || plans_->more_requests();
     changed = *answered > 0;
   }
   if (reload_files_) {
@@ -470,25 +498,36 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
     plans_->Wake("");
     changed = true;
   }
-  if (changed) {
+  return changed ? LoadCatalogue(now) : store::Status{};
+}
+
+// What the wall clock has brought, and what people want of plans.
+store::Status Engine::NoteTime(core::Now now) {
+  if (!reconcile_ && !(next_change_ && *next_change_ <= now.wall) && now.trusted == was_trusted_) {
+    return {};
+  }
+  auto reconciled = plans_->Reconcile(*store_, now);
+  if (!reconciled) {
+    return tl::unexpected(reconciled.error());
+  }
+  if (*reconciled) {
     if (auto status = LoadCatalogue(now); !status) {
       return status;
     }
   }
-  if (reconcile_ || (next_end_ && *next_end_ <= now.wall) || now.trusted != was_trusted_) {
-    auto reconciled = plans_->Reconcile(*store_, now);
-    if (!reconciled) {
-      return tl::unexpected(reconciled.error());
-    }
-    if (*reconciled) {
-      if (auto status = LoadCatalogue(now); !status) {
-        return status;
-      }
-    }
-    reconcile_ = false;
-    next_end_ = plans_->NextEnd(now);
+  reconcile_ = false;
+  if (auto status = plans_->NoteTime(*store_, now); !status) {
+    return status;
   }
+  auto next = plans_->NextChange(*store_, now);
+  if (!next) {
+    return tl::unexpected(next.error());
+  }
+  next_change_ = *next;
+  return {};
+}
 
+store::Status Engine::Arrivals(core::Now now) {
   for (const Decoded& decoded : decoded_) {
     auto status = exchange_->Try(
         decoded.arrival->device, [&] { return exchange_->Uplink(decoded); },
@@ -515,24 +554,105 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
       return status;
     }
   }
+  return {};
+}
+
+store::Status Engine::Deadlines(core::Now now) {
   // What has arrived may show that a device is in time.
-  if (inbox_.depth().messages == arrivals_.size()) {
-    auto due = store_->DueDevices(now.steady, kDeadlineSlice);
-    if (!due) {
-      return tl::unexpected(due.error());
+  if (inbox_.depth().messages != arrivals_.size()) {
+    return {};
+  }
+  auto due = store_->DueDevices(now.steady, kDeadlineSlice);
+  if (!due) {
+    return tl::unexpected(due.error());
+  }
+  for (const store::DeviceRef& device : *due) {
+    auto status = exchange_->Try(device.key, [&] { return exchange_->Deadline(device.key); });
+    if (!status) {
+      return status;
     }
-    for (const store::DeviceRef& device : *due) {
-      auto status = exchange_->Try(device.key, [&] { return exchange_->Deadline(device.key); });
+  }
+  return {};
+}
+
+// The safety net: nothing but this looks at devices for whom nothing has happened.
+store::Status Engine::Scan(core::Now now) {
+  const store::Settings& settings = catalogue_->settings;
+  for (const core::DeviceKey& key :
+       scan_.Take(now.wall, settings.scan, settings.scan_jitter, kScanSlice,
+                  [this] { return connections_.Waiting(); })) {
+    if (auto status = exchange_->Try(key, [&] { return exchange_->Next(key); }); !status) {
+      return status;
+    }
+  }
+  return {};
+}
+
+store::Status Engine::Telemetry() {
+  if (telemetry_table_ == nullptr) {
+    return {};
+  }
+  const Monotonic monotonic = steady_clock::now();
+  if (telemetry_.empty() && monotonic >= next_telemetry_) {
+    next_telemetry_ = monotonic + kTelemetry;
+    Inbox::Telemetry taken = inbox_.TakeTelemetry();
+    if (taken.dropped > 0) {
+      Say(LogLevel::kWarning, std::to_string(taken.dropped) +
+                                  " messages of telemetry were too long, or too many at once, and "
+                                  "were not looked at");
+    }
+    telemetry_.assign(std::make_move_iterator(taken.messages.begin()),
+                      std::make_move_iterator(taken.messages.end()));
+  }
+  const std::size_t end = std::min(telemetry_.size(), kTelemetrySlice);
+  for (telemetry_at_ = 0; telemetry_at_ < end; ++telemetry_at_) {
+    const auto& [topic, payload] = telemetry_[telemetry_at_];
+    for (const TelemetryTable::Reading& one : telemetry_table_->Read(topic, payload)) {
+      auto status = exchange_->Try(
+          one.device, [&] { return exchange_->Measured(one.device, one.value, one.number); });
       if (!status) {
         return status;
       }
     }
   }
+  return {};
+}
+
+store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
+  const bool full = outbox_.Full();
+  exchange_->SetOutboxFull(full);
+  if (plans_->TakeStale() || reload_catalogue_ || catalogue_ == nullptr) {
+    if (auto status = LoadCatalogue(now); !status) {
+      return status;
+    }
+  }
+  exchange_->Begin(*store_, catalogue_, now);
+  if (!zones_) {
+    if (auto status = store_->SetZones(ZoneNames()); !status) {
+      return status;
+    }
+    zones_ = true;
+  }
+  store::Status status = Changes(now, timeline);
+  status = status ? NoteTime(now) : status;
+  // Who has waited longer goes before who arrives.
+  status = status && !full ? plans_->Proceed(*store_, now) : status;
+  status = status ? Arrivals(now) : status;
+  status = status ? Deadlines(now) : status;
+  status = status ? Telemetry() : status;
+  if (!status) {
+    return status;
+  }
   if ((wake_all_ && !full) || now.trusted != was_trusted_) {
     plans_->Wake("");
     wake_all_ = false;
   }
-  return full ? store::Status{} : plans_->Work(*store_);
+  if (!full) {
+    status = Scan(now);
+    status = status ? plans_->Work(*store_, now) : status;
+    status = status ? plans_->Proceed(*store_, now) : status;
+  }
+  return status ? plans_->CheckHalts(*store_, now) : status;
 }
 
 store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
@@ -580,6 +700,37 @@ store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
   return {};
 }
 
+// What people have stopped or held is cut, once that is committed.
+void Engine::ObeyBrakes() {
+  const std::optional<std::string>& stopped = catalogue_->settings.stopped;
+  if (stopped != stopped_) {
+    stopped_ = stopped;
+    Say(LogLevel::kWarning, stopped ? "audit everything is stopped: " + *stopped +
+                                          "; downloads are cut, nothing is offered"
+                                    : "audit everything goes on");
+  }
+  downloads_->SetServing(!stopped);
+}
+
+// One line when something becomes wrong, and one when nothing is any more.
+void Engine::Judge(const store::Health& health) {
+  std::string unwell;
+  const auto add = [&](bool wrong, const std::string& what) {
+    if (wrong) {
+      unwell += (unwell.empty() ? "" : "; ") + what;
+    }
+  };
+  add(health.oldest_uplink_ms > kLateUplinkMs, "uplinks wait for more than 10 s");
+  add(outbox_.Full(), "the outbox is full");
+  add(health.wal_bytes > kWalLimit, "the write-ahead log is longer than 64 MiB");
+  add(health.free_bytes < kLowDisk, "less than 64 MiB are free on the database's disk");
+  if (unwell != unwell_) {
+    unwell_ = unwell;
+    Say(unwell.empty() ? LogLevel::kNotice : LogLevel::kWarning,
+        "health: " + (unwell.empty() ? "well again" : unwell));
+  }
+}
+
 // MQTT clients find their descriptors before downloads do.
 void Engine::ReserveDescriptors() {
   if (auto devices = store_->RegisteredDevices()) {
@@ -613,6 +764,7 @@ void Engine::SaveHealth(core::Now now) {
         static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
   }
   health.last_error = fault_;
+  Judge(health);
   ReserveDescriptors();
   // An idle site writes nothing but a sign of life now and then.
   const bool same = health_ && health_->connected == health.connected &&
@@ -648,6 +800,10 @@ void Engine::Send() {
   exchange_->Committed();
   plans_->Committed();
   downloads_->Committed();
+  ObeyBrakes();
+  telemetry_.erase(telemetry_.begin(),
+                   telemetry_.begin() + static_cast<std::ptrdiff_t>(telemetry_at_));
+  telemetry_at_ = 0;
   if (!arrivals_.empty()) {
     inbox_.Done(arrivals_);
     decoded_.clear();

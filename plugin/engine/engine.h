@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/model.h"
@@ -23,6 +24,9 @@
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/plans.h"
+#include "engine/scan.h"
+#include "engine/signatures.h"
+#include "engine/telemetry.h"
 #include "engine/timeline.h"
 #include "store/lock.h"
 #include "store/store.h"
@@ -33,11 +37,12 @@ class Engine {
  public:
   // Checks what is a mistake of the configuration (directories, keys, the server's port, a database
   // that another broker uses) and starts the threads, all signals blocked. The database is opened
-  // on the engine's thread. `ticks` counts the broker's ticks, for health; any thread. Broker
-  // thread.
+  // on the engine's thread. `ticks` counts the broker's ticks, for health; any thread. `clocks`
+  // reads the time, on the engine's thread. Broker thread.
   static core::Result<std::unique_ptr<Engine>> Start(const Options& options, Inbox& inbox,
                                                      Outbox& outbox,
-                                                     std::function<std::uint64_t()> ticks);
+                                                     std::function<std::uint64_t()> ticks,
+                                                     std::function<ClockReading()> clocks = Clocks);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -51,7 +56,8 @@ class Engine {
  private:
   using Monotonic = std::chrono::steady_clock::time_point;
 
-  Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks);
+  Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks,
+         std::function<ClockReading()> clocks);
 
   void Run();
   void Take(std::chrono::steady_clock::duration wait);
@@ -60,6 +66,13 @@ class Engine {
   store::Status Turn();
   store::Status TurnInside(core::Now now, Timeline& timeline);
   store::Status LoadCatalogue(core::Now now);
+  store::Status Changes(core::Now now, Timeline& timeline);
+  store::Status NoteTime(core::Now now);
+  store::Status Arrivals(core::Now now);
+  store::Status Deadlines(core::Now now);
+  store::Status Scan(core::Now now);
+  store::Status Telemetry();
+  void ObeyBrakes();
   store::Status Upkeep(core::Now now, Monotonic monotonic);
   void Send();
   void ServeBlocks();
@@ -71,12 +84,14 @@ class Engine {
   void Unable();
   void ReserveDescriptors();
   void SaveHealth(core::Now now);
+  void Judge(const store::Health& health);
   void Say(LogLevel level, std::string text) { outbox_.Log(level, std::move(text)); }
 
   const Options options_;
   Inbox& inbox_;
   Outbox& outbox_;
   const std::function<std::uint64_t()> ticks_;
+  const std::function<ClockReading()> clocks_;
   std::optional<store::Lock> lock_;
   std::unique_ptr<Downloads> downloads_;
 
@@ -91,6 +106,7 @@ class Engine {
   Connections connections_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Plans> plans_;
+  Signatures signatures_;
   std::vector<Arrival> arrivals_;  // of the batch in hand; stays until it is committed
   std::vector<Decoded> decoded_;
   std::int64_t data_version_ = -1;
@@ -102,7 +118,15 @@ class Engine {
   bool last_turn_ = false;
   bool was_trusted_ = true;
   std::optional<core::Instant> next_deadline_;  // steady scale
-  std::optional<core::Instant> next_end_;       // wall
+  std::optional<core::Instant> next_change_;    // wall: see Plans::NextChange
+  ClockScan scan_;
+  std::vector<std::pair<std::string, std::string>> telemetry_;  // topic and payload, in hand
+  std::size_t telemetry_at_ = 0;                                // of it, done by the open turn
+  std::shared_ptr<const TelemetryTable> telemetry_table_;
+  Monotonic next_telemetry_{};
+  bool zones_ = false;                  // the table of zones is the system's
+  std::optional<std::string> stopped_;  // as the last turn knew it
+  std::string unwell_;                  // what health says is wrong
   Monotonic seen_flush_{};
   Monotonic next_minute_{};
   Monotonic next_second_{};

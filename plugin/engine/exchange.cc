@@ -95,13 +95,16 @@ std::vector<Decoded> Decode(const std::vector<Arrival>& arrivals) {
 void Exchange::Begin(store::Store& store, std::shared_ptr<const store::Catalogue> catalogue,
                      core::Now now) {
   store_ = &store;
+  if (catalogue_ != catalogue) {
+    windows_.clear();
+  }
   catalogue_ = std::move(catalogue);
   now_ = now;
 }
 
 Exchange::Mark Exchange::mark() const {
   return {outcome_.messages.size(), outcome_.log.size(), outcome_.blocks.size(),
-          connections_.Mark()};
+          connections_.Mark(), pace_.Mark()};
 }
 
 void Exchange::UndoTo(const Mark& mark) {
@@ -110,11 +113,12 @@ void Exchange::UndoTo(const Mark& mark) {
   outcome_.blocks.erase(outcome_.blocks.begin() + static_cast<std::ptrdiff_t>(mark.blocks),
                         outcome_.blocks.end());
   connections_.UndoTo(mark.undo);
+  pace_.UndoTo(mark.pace);
   counts_.clear();
 }
 
 void Exchange::Undone() {
-  UndoTo({0, 0, 0, 0});
+  UndoTo({0, 0, 0, 0, 0});
   bursts_.Undo();
   written_seen_.clear();
 }
@@ -150,7 +154,7 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
                                               const core::DeviceKey& key) {
   Loaded loaded;
   loaded.product = &product;
-  auto known = store_->LoadDevice(key);
+  auto known = store_->LoadDevice(key, product.tags);
   if (!known) {
     return tl::unexpected(known.error());
   }
@@ -182,6 +186,9 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
     snapshot.owed_connection = connection->owed;
     snapshot.download_connection = connection->download;
   }
+  if (auto status = LoadBrakes(loaded); !status) {
+    return tl::unexpected(status.error());
+  }
   if (device.id == 0) {
     return loaded;
   }
@@ -193,6 +200,9 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
   snapshot.open = std::move(tasks->open);
   snapshot.cancels = std::move(tasks->cancels);
   snapshot.queued = std::move(tasks->queued);
+  if (auto status = LoadPace(snapshot); !status) {
+    return tl::unexpected(status.error());
+  }
   return loaded;
 }
 
@@ -238,13 +248,14 @@ store::Status Exchange::LoadProspects(Loaded& loaded, const core::VersionReport&
     }
     snapshot.failed = std::move(*failed);
   }
-  if (!versions) {
+  if (!versions && !loaded.product->new_reports) {
     return {};
   }
   std::ranges::sort(device.installed, {}, &core::Installed::component);
   for (const auto& plan : loaded.product->in_force) {
     const auto entry = catalogue_->plans.find(plan->name);
     if (entry == catalogue_->plans.end() || !entry->second.state ||
+        plan->scope_kind == core::ScopeKind::kStatic || (!versions && !plan->new_reports) ||
         !core::Matches(*plan, device, true, false)) {
       continue;
     }
@@ -271,9 +282,10 @@ store::Status Exchange::LoadProspects(Loaded& loaded, const core::VersionReport&
     core::Task task = core::MakeTask(plan, std::move(*name), now_.wall);
     task.listed_white = listed->white;
     task.listed_black = listed->black;
+    task.position = PositionOf(listed->rank, listed->position, now_.wall);
     snapshot.prospects.push_back(std::move(task));
   }
-  return {};
+  return LoadPace(snapshot);
 }
 
 // ---------------------------------------------------------------- events
@@ -338,6 +350,11 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
   const store::ProductEntry* product = catalogue_->FindProduct(arrival.device.product);
   Loaded loaded;
   if (product != nullptr) {
+    if (product->scanning) {
+      if (auto status = LookBefore(*product, arrival.device); !status) {
+        return status;
+      }
+    }
     auto result = Load(*product, arrival.device);
     if (!result) {
       return tl::unexpected(result.error());
@@ -546,6 +563,7 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
     seen_[device] = decision.device;
   }
   connections_.SetDevice(key, device);
+  pace_.Apply(loaded.snapshot, decision, now_.steady);
   Audit(key, decision);
 
   const Connection* connection = connections_.Find(key);
@@ -590,7 +608,7 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
       }
     }
   }
-  Remember(key, decision);
+  Remember(loaded.snapshot, decision);
   if (decision.blocks && connection != nullptr) {
     BlockJob job;
     job.grant = std::move(*decision.blocks);
@@ -729,13 +747,25 @@ void Exchange::ReplyTo(const Arrival& arrival, core::Reply reply) {
   }
 }
 
-// What was said in this connection, so that what is owed is said once.
-void Exchange::Remember(const core::DeviceKey& key, const core::Decision& decision) {
+// What was said in this connection, so that what is owed is said once, and whether something waits
+// for its turn.
+void Exchange::Remember(const core::Snapshot& before, const core::Decision& decision) {
+  const core::DeviceKey& key = before.device.key;
   const Connection* now = connections_.Find(key);
-  if (now == nullptr ||
-      (now->reported == decision.device.reported_connection &&
-       now->max_bytes == decision.device.max_bytes && now->owed == decision.owed_connection &&
-       now->download == decision.download_connection)) {
+  if (now == nullptr) {
+    return;
+  }
+  auto queued = before.queued.size();
+  for (const core::Task& task : decision.tasks) {
+    const bool was = std::ranges::any_of(
+        before.queued, [&](const core::Task& one) { return one.name == task.name; });
+    queued += task.state == core::TaskState::kQueued ? 1 : 0;
+    queued -= was ? 1 : 0;
+  }
+  const bool waits = queued > 0;
+  if (now->reported == decision.device.reported_connection &&
+      now->max_bytes == decision.device.max_bytes && now->owed == decision.owed_connection &&
+      now->download == decision.download_connection && now->waits == waits) {
     return;
   }
   Connection* next = connections_.Edit(key);
@@ -743,6 +773,7 @@ void Exchange::Remember(const core::DeviceKey& key, const core::Decision& decisi
   next->max_bytes = decision.device.max_bytes;
   next->owed = decision.owed_connection;
   next->download = decision.download_connection;
+  next->waits = waits;
 }
 
 // The end of every task is a line in the broker's log, so that a remote syslog keeps what a
@@ -789,6 +820,8 @@ void Exchange::Reopened() {
   seen_.clear();
   written_seen_.clear();
   counts_.clear();
+  pace_.Reopened();
+  windows_.clear();
 }
 
 void Exchange::Committed() {
@@ -801,6 +834,7 @@ void Exchange::Committed() {
   written_seen_.clear();
   bursts_.Keep();
   connections_.Keep();
+  pace_.Keep();
   outcome_ = {};
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "engine/connections.h"
 #include "engine/inbox.h"
 #include "engine/outbox.h"
+#include "engine/pace.h"
 #include "engine/push_limit.h"
 #include "package/address.h"
 #include "store/store.h"
@@ -92,20 +94,48 @@ class Exchange {
   // reason than before.
   store::Status Next(const core::DeviceKey& key);
   store::Status Deadline(const core::DeviceKey& key);
-  // Ends the device's live tasks of `plan` (of any plan when it is empty); queued ones alone with
-  // `queued_only`. Gives how many.
+  // Ends the device's live tasks of `plan` (of any plan when it is empty), as far as `extent` says.
+  // Gives how many.
+  enum class Extent {
+    kQueued,     // those that wait for their turn
+    kUnstarted,  // and those that show no progress yet
+    kAll
+  };
   core::Result<int> Cancel(const core::DeviceKey& key, const std::string& plan, core::Reason reason,
-                           const std::string& detail, bool queued_only);
+                           const std::string& detail, Extent extent);
   // Starts the device's ended task of `plan` anew, or says why not (empty: done).
   core::Result<std::string> Retry(const core::DeviceKey& key, const std::string& plan,
                                   const std::string& detail);
   // Notes that people consent to the device's task of `plan`, or says why not (empty: done).
   core::Result<std::string> Consent(const core::DeviceKey& key, const std::string& plan,
                                     const std::string& detail);
-  // Makes the device's task of `plan` if it matches, and offers it.
-  store::Status Join(const core::DeviceKey& key, const std::shared_ptr<const core::Plan>& plan);
+  // Makes the device's task of `plan` and offers it, if it has none; `if_matches`: and if it
+  // matches now.
+  store::Status Join(const core::DeviceKey& key, const std::shared_ptr<const core::Plan>& plan,
+                     bool if_matches = true);
+  // The queued task of `plan` for a device that is away: saved as it is, without a look at the
+  // device's other tasks. Nothing: only Join() can tell.
+  core::Result<std::optional<core::Task>> MakeAway(const std::shared_ptr<const core::Plan>& plan,
+                                                   const store::Candidate& candidate);
+  // Before anything about the device changes: the static plans that are being activated and have
+  // not come to it yet take it, or leave it, as it was at their activation.
+  store::Status LookBefore(const store::ProductEntry& product, const core::DeviceKey& key);
+  // Fills in the answer to a request 'explain': every rule, for the device and `plan`, or each plan
+  // in force of its product. Gives how many plans.
+  core::Result<int> Explain(std::int64_t request, const core::DeviceKey& key,
+                            const std::string& plan);
+  // Lets go what the device was put aside for, or says why not (empty: done).
+  core::Result<std::string> Release(const core::DeviceKey& key);
+  // A value of the device from its telemetry.
+  store::Status Measured(const core::DeviceKey& key, store::Measure value, std::int64_t number);
   // The device's download server traffic shows that it is at work.
   store::Status Sign(const core::DeviceKey& key, std::int64_t file);
+
+  // Counts of a plan of the catalogue, from the database the first time.
+  core::Result<const Pace::State*> PaceOf(const std::string& plan);
+  const Pace& pace() const { return pace_; }
+  // When the plan's push period opens; nothing: it is open.
+  std::optional<core::Instant> OpensAt(const core::Plan& plan);
 
   Outcome& outcome() { return outcome_; }
   // The transaction was rolled back: nothing of it is sent.
@@ -126,7 +156,7 @@ class Exchange {
 
   // Sizes of outcome() and of the connections' undo list, to go back to when an event fails.
   struct Mark {
-    std::size_t messages, log, blocks, undo;
+    std::size_t messages, log, blocks, undo, pace;
   };
   Mark mark() const;
   void UndoTo(const Mark& mark);
@@ -138,6 +168,8 @@ class Exchange {
   };
 
   core::Result<Loaded> Load(const store::ProductEntry& product, const core::DeviceKey& key);
+  store::Status LoadBrakes(Loaded& loaded);
+  store::Status LoadPace(core::Snapshot& snapshot);
   store::Status LoadNamed(Loaded& loaded, const std::string& task);
   store::Status LoadProspects(Loaded& loaded, const core::VersionReport& report);
   std::optional<core::Reply> Refuse(const store::ProductEntry* product, const Loaded& loaded,
@@ -155,7 +187,7 @@ class Exchange {
                       const core::Uplink* uplink, int depth = 0);
   bool AddUrls(core::Download& download, std::int64_t device);
   void ReplyTo(const Arrival& arrival, core::Reply reply);
-  void Remember(const core::DeviceKey& key, const core::Decision& decision);
+  void Remember(const core::Snapshot& before, const core::Decision& decision);
   void Audit(const core::DeviceKey& key, const core::Decision& decision);
 
   Connections& connections_;
@@ -164,6 +196,13 @@ class Exchange {
   std::shared_ptr<const store::Catalogue> catalogue_;
   core::Now now_{};
   bool outbox_full_ = false;
+  Pace pace_;
+  struct WindowNow {
+    core::Instant from;   // as of
+    core::Instant until;  // good before
+    std::optional<core::Instant> opens;
+  };
+  std::map<std::string, WindowNow> windows_;  // by plan
   Outcome outcome_;
   Bursts bursts_;
   PushLimit push_limit_;

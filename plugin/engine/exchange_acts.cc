@@ -36,8 +36,13 @@ store::Status Exchange::Deadline(const core::DeviceKey& key) {
 }
 
 core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string& plan,
-                                   core::Reason reason, const std::string& detail,
-                                   bool queued_only) {
+                                   core::Reason reason, const std::string& detail, Extent extent) {
+  const auto reaches = [&](core::TaskState state) {
+    return extent == Extent::kAll ||
+           (extent == Extent::kUnstarted &&
+            (state == core::TaskState::kOffered || state == core::TaskState::kPostponed ||
+             state == core::TaskState::kAccepted));
+  };
   const store::ProductEntry* product = catalogue_->FindProduct(key.product);
   int canceled = 0;
   while (product != nullptr) {
@@ -53,7 +58,7 @@ core::Result<int> Exchange::Cancel(const core::DeviceKey& key, const std::string
     std::string task;
     if (queued != snapshot.queued.end()) {
       task = queued->name;
-    } else if (!queued_only && snapshot.open && wanted(*snapshot.open)) {
+    } else if (snapshot.open && wanted(*snapshot.open) && reaches(snapshot.open->state)) {
       task = snapshot.open->name;
     } else {
       break;
@@ -98,9 +103,18 @@ core::Result<std::string> Exchange::Retry(const core::DeviceKey& key, const std:
   if (!name) {
     return tl::unexpected(name.error());
   }
-  auto status =
-      Apply(*loaded, core::DecideRetry(loaded->snapshot, **task, std::move(*name), detail, now_),
-            Lane::kPush, nullptr);
+  loaded->snapshot.named = **task;
+  if (auto status = LoadPace(loaded->snapshot); !status) {
+    return tl::unexpected(status.error());
+  }
+  core::Decision decision =
+      core::DecideRetry(loaded->snapshot, **task, std::move(*name), detail, now_);
+  for (core::Task& one : decision.tasks) {
+    if (one.id == (*task)->id) {
+      one.position = (*task)->position;
+    }
+  }
+  auto status = Apply(*loaded, std::move(decision), Lane::kPush, nullptr);
   if (!status) {
     return tl::unexpected(status.error());
   }
@@ -135,37 +149,6 @@ core::Result<std::string> Exchange::Consent(const core::DeviceKey& key, const st
     return tl::unexpected(status.error());
   }
   return "";
-}
-
-store::Status Exchange::Join(const core::DeviceKey& key,
-                             const std::shared_ptr<const core::Plan>& plan) {
-  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
-  if (product == nullptr) {
-    return {};
-  }
-  auto loaded = Load(*product, key);
-  if (!loaded) {
-    return tl::unexpected(loaded.error());
-  }
-  const core::Device& device = loaded->snapshot.device;
-  auto listed = store_->ListedIn(plan->name, key.device);
-  if (!listed) {
-    return tl::unexpected(listed.error());
-  }
-  if (device.id == 0 || !core::Matches(*plan, device, listed->white, listed->black)) {
-    return {};
-  }
-  auto name = crypto::RandomName(kTaskNameLength);
-  if (!name) {
-    return tl::unexpected(name.error());
-  }
-  core::Decision decision;
-  decision.device = device;
-  decision.tasks.push_back(core::MakeTask(plan, std::move(*name), now_.wall));
-  if (auto status = store_->Save(decision, now_.wall); !status) {
-    return status;
-  }
-  return Next(key);
 }
 
 store::Status Exchange::Sign(const core::DeviceKey& key, std::int64_t file) {

@@ -131,6 +131,42 @@ Batch Inbox::Take(std::chrono::steady_clock::time_point deadline, std::size_t ma
   return batch;
 }
 
+void Inbox::OfferTelemetry(std::string_view topic, std::string_view payload) {
+  if (!takes_telemetry_.load(std::memory_order_relaxed)) {
+    return;
+  }
+  const std::lock_guard lock(telemetry_mutex_);
+  if (telemetry_table_ == nullptr || !telemetry_table_->Matches(topic)) {
+    return;
+  }
+  const auto found = telemetry_.messages.find(std::string(topic));
+  const bool known = found != telemetry_.messages.end();
+  const std::size_t before = known ? topic.size() + found->second.size() : 0;
+  const std::size_t cost = topic.size() + payload.size();
+  if (payload.size() > kMaxTelemetryBytes || telemetry_bytes_ - before + cost > kTelemetryBytes) {
+    ++telemetry_.dropped;
+    return;
+  }
+  telemetry_bytes_ += cost - before;
+  if (known) {
+    found->second = payload;
+  } else {
+    telemetry_.messages.emplace(topic, payload);
+  }
+}
+
+void Inbox::SetTelemetry(std::shared_ptr<const TelemetryTable> table) {
+  takes_telemetry_.store(table != nullptr && !table->empty());
+  const std::lock_guard lock(telemetry_mutex_);
+  telemetry_table_.swap(table);
+}
+
+Inbox::Telemetry Inbox::TakeTelemetry() {
+  const std::lock_guard lock(telemetry_mutex_);
+  telemetry_bytes_ = 0;
+  return std::exchange(telemetry_, {});
+}
+
 void Inbox::Done(const std::vector<Arrival>& arrivals) {
   const std::lock_guard lock(mutex_);
   for (const Arrival& arrival : arrivals) {

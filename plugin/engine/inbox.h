@@ -10,19 +10,23 @@
 // Mosquitto, nor what a payload means.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "core/model.h"
 #include "dialect/topic.h"
+#include "engine/telemetry.h"
 
 namespace ota::dialect {
 struct Dialect;
@@ -35,6 +39,7 @@ inline constexpr std::size_t kShareMessages = 64;
 inline constexpr std::size_t kShareBytes = std::size_t{64} * 1024;
 inline constexpr std::size_t kInboxEvents = 4096;
 inline constexpr std::size_t kInboxUndelivered = 65536;
+inline constexpr std::size_t kTelemetryBytes = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t kBatchArrivals = 4096;
 
 // One uplink, authorised but not decoded.
@@ -99,6 +104,11 @@ class Inbox {
   // and went before the engine looked leaves nothing behind.
   void SetPresence(PresenceChange change, bool known);
 
+  // A message on a topic that is not OTA's, as it goes by: a copy is kept if a value of a device
+  // may be in it, one for each topic, the latest. One atomic load while no such topic is
+  // configured. Never refuses: what does not fit is counted.
+  void OfferTelemetry(std::string_view topic, std::string_view payload);
+
   void AddUndelivered(const core::DeviceKey& device, std::uint64_t connection);
   void Reload();
 
@@ -116,6 +126,15 @@ class Inbox {
   // above `max_arrivals`, which stay. With max_arrivals = 0 arrivals alone do not end the wait.
   Batch Take(std::chrono::steady_clock::time_point deadline,
              std::size_t max_arrivals = kBatchArrivals);
+
+  // Which topics OfferTelemetry() takes.
+  void SetTelemetry(std::shared_ptr<const TelemetryTable> table);
+  struct Telemetry {
+    std::unordered_map<std::string, std::string> messages;  // topic -> payload
+    std::size_t dropped = 0;                                // since the last call
+  };
+  // Telemetry does not end the wait of Take(): the engine asks now and then.
+  Telemetry TakeTelemetry();
 
   // Gives the shares of these arrivals free. Call once per batch, when it is committed or dropped.
   void Done(const std::vector<Arrival>& arrivals);
@@ -155,6 +174,13 @@ class Inbox {
   std::vector<std::function<void()>> events_;
   bool reload_ = false;
   bool stopped_ = false;
+
+  std::atomic<bool> takes_telemetry_{false};
+  std::mutex telemetry_mutex_;
+  // Protected by telemetry_mutex_:
+  std::shared_ptr<const TelemetryTable> telemetry_table_;
+  Telemetry telemetry_;
+  std::size_t telemetry_bytes_ = 0;
 };
 
 }  // namespace ota::engine

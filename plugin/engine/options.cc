@@ -170,7 +170,7 @@ core::Result<Options> ParseOptions(
     std::span<const std::pair<std::string_view, std::string_view>> pairs) {
   Options options;
   std::array<bool, kOptions> given{};
-  const auto fail = [](std::string_view name, std::string message) {
+  const auto fail = [](std::string_view name, const std::string& message) {
     return core::Fail(core::ErrorCode::kInvalidArgument,
                       "plugin_opt_" + std::string(name) + message);
   };

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -44,9 +45,10 @@ class Plans {
   core::Result<bool> Reconcile(store::Store& store, core::Now now);
 
   // Answers what people have asked for. `timeline` is told when an operator trusts the clock. Gives
-  // how many were answered: with kRequestSlice there may be more.
+  // how many were worked on: with kRequestSlice, or while `more_requests`, there is more to do.
   static constexpr int kRequestSlice = 100;
   core::Result<int> AnswerRequests(store::Store& store, core::Now now, Timeline& timeline);
+  bool more_requests() const { return !retrying_.empty(); }
 
   // Offers what is possible now to the connected devices of `product` (all products when empty).
   void Wake(const std::string& product);
@@ -54,12 +56,31 @@ class Plans {
   // Looks again at single devices, such as those that have gone. Outside a transaction.
   void Look(const std::vector<core::DeviceKey>& devices);
 
-  // Works on one slice of what is to be done for the devices.
-  store::Status Work(store::Store& store);
+  // Works on what is to be done for the devices, slice by slice, for about 25 ms.
+  store::Status Work(store::Store& store, core::Now now);
   bool busy() const { return !jobs_.empty() || !look_.empty(); }
 
-  // When the next plan ends by its date.
-  std::optional<core::Instant> NextEnd(core::Now now) const;
+  // When something changes by the wall clock: a plan starts, ends, a push period opens or closes, a
+  // hold or a time aside ends. NoteTime() acts on what has come since the last call.
+  core::Result<std::optional<core::Instant>> NextChange(store::Store& store, core::Now now);
+  store::Status NoteTime(store::Store& store, core::Now now);
+
+  // Offers what the pace of plans allows now to the tasks that wait for it, in their order.
+  store::Status Proceed(store::Store& store, core::Now now);
+  // When the pace allows the next one, on the steady scale.
+  std::optional<core::Instant> next_slot() const { return next_slot_; }
+
+  // Halts plans of which too many tasks have failed.
+  store::Status CheckHalts(store::Store& store, core::Now now);
+
+  // Looks again at the queued tasks of a plan; of all plans in force of a product (all products
+  // when it is empty).
+  void WakeQueued(const std::string& plan);
+  void WakePlans(const std::string& product);
+
+  // The catalogue is out of date: load it again in the next transaction. Asked once per
+  // transaction.
+  bool TakeStale() { return std::exchange(stale_, false); }
 
   // The transaction was committed, or was not: then what was done is done again.
   void Committed();
@@ -70,8 +91,10 @@ class Plans {
  private:
   enum class JobKind {
     kScan,    // matches the registered devices with a plan; the cursor is stored
+    kPick,    // makes tasks for the first members of a static plan with a percentage
     kCancel,  // ends the live tasks of a plan
-    kEnd,     // ends the queued tasks of a plan
+    kEnd,     // ends the tasks of a plan whose end has come, as far as the plan says
+    kQueued,  // looks at the queued tasks of a plan
     kWake,    // looks at the connected devices of a product
     kLook,    // looks at single devices
   };
@@ -79,6 +102,7 @@ class Plans {
     JobKind kind = JobKind::kWake;
     std::string plan;  // of kWake: the product, empty for all
     std::int64_t cursor = 0;
+    std::int64_t hash = -1;  // of kPick: the cursor's first half
     std::shared_ptr<const std::vector<core::DeviceKey>>
         devices;  // of kWake, from its first slice on
     std::size_t at = 0;
@@ -86,14 +110,28 @@ class Plans {
   };
 
   void Add(Job job);
-  store::Status Scan(store::Store& store, Job& job);
+  store::Status Slice(store::Store& store, Job& job, core::Now now);
+  store::Status Scan(store::Store& store, Job& job, core::Now now);
+  store::Status EndScan(store::Store& store, const core::Plan& plan, store::PlanState state,
+                        core::Now now);
+  store::Status Pick(store::Store& store, Job& job);
+  store::Status AddTasks(store::Store& store, const std::shared_ptr<const core::Plan>& plan,
+                         const std::vector<store::Candidate>& candidates, bool if_matches);
+  store::Status QueuedSlice(store::Store& store, Job& job);
   store::Status CancelSlice(store::Store& store, Job& job);
   store::Status Devices(Job& job);
+  store::Status Note(store::Store& store, const core::Plan& plan, const std::string& what,
+                     core::Now now);
+  store::Status LetGo(store::Store& store, const std::string& plan, store::PlanState state);
   core::Result<bool> Follow(store::Store& store, const store::PlanEntry& entry, core::Now now);
   void Audit(const std::string& plan, const std::string& what);
-  core::Result<std::pair<store::RequestState, std::string>> Act(store::Store& store,
-                                                                const store::Request& request,
-                                                                core::Now now, Timeline& timeline);
+  // What is answered to a request; nothing: there is more to do for it.
+  using Answer = std::optional<std::pair<store::RequestState, std::string>>;
+  core::Result<Answer> Act(store::Store& store, const store::Request& request, core::Now now,
+                           Timeline& timeline);
+  core::Result<Answer> Release(store::Store& store, const store::Request& request, core::Now now,
+                               Timeline& timeline);
+  core::Result<Answer> RetryAll(store::Store& store, const store::Request& request);
 
   Exchange& exchange_;
   Connections& connections_;
@@ -106,6 +144,16 @@ class Plans {
   std::unordered_set<core::DeviceKey> look_;  // of Look(), not in a job yet
   std::vector<core::DeviceKey> changed_;      // devices whose rows people changed, for Match()
   std::int64_t journal_ = -1;                 // last row acted on; -1: not known yet
+  // Whether plans had started and their push period was open when they were last looked at.
+  std::map<std::string, std::pair<bool, bool>> times_;
+  std::optional<core::Instant> noted_;  // wall time up to which holds and times aside were ended
+  std::optional<core::Instant> next_slot_;
+  struct Retrying {
+    std::int64_t cursor = 0;
+    int tasks = 0;
+  };
+  std::map<std::int64_t, Retrying> retrying_;  // by request
+  bool stale_ = false;
 };
 
 }  // namespace ota::engine

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include "package/threads.h"
+
 namespace ota::engine {
 namespace {
 
@@ -15,16 +17,6 @@ constexpr std::uint64_t kTicks = 3;
 extern "C" void OtaWakeHandler(int /*signal*/) {}  // being interrupted is all that is wanted
 
 }  // namespace
-
-SignalsBlocked::SignalsBlocked() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old_);
-}
-
-SignalsBlocked::~SignalsBlocked() {
-  pthread_sigmask(SIG_SETMASK, &old_, nullptr);
-}
 
 Wake::Wake(WakeMode mode, std::function<bool()> pending)
     : mode_(mode), pending_(std::move(pending)), main_(pthread_self()) {
@@ -40,7 +32,7 @@ Wake::Wake(WakeMode mode, std::function<bool()> pending)
   sigemptyset(&urgent);
   sigaddset(&urgent, SIGURG);
   pthread_sigmask(SIG_UNBLOCK, &urgent, nullptr);
-  const SignalsBlocked blocked;
+  const package::AllSignalsBlocked blocked;
   thread_ = std::thread([this] { Run(); });
 }
 

@@ -26,19 +26,6 @@
 
 namespace ota::engine {
 
-// Blocks every signal of the calling thread while it lives; threads started meanwhile inherit that.
-// Every thread of ours and of our libraries is started under one.
-class SignalsBlocked {
- public:
-  SignalsBlocked();
-  ~SignalsBlocked();
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t old_{};
-};
-
 class Wake {
  public:
   // Starts on the main thread, which is the one that will be signaled. `pending` says whether the

@@ -56,20 +56,48 @@ struct PackageAdd {
 int AddPackage(const Context& context, const PackageAdd& add);
 int ListPackages(const Context& context, const std::string& product);
 
+// Prints the bytes that a package's signature is of.
+int PrintManifest(const Context& context, const std::string& product, const std::string& package);
+struct PackageSign {
+  std::string product;
+  std::string package;
+  std::string key;        // file with a private key; empty: `signature` is given
+  std::string signature;  // file with a signature made elsewhere
+};
+int SignPackage(const Context& context, const PackageSign& sign);
+// file empty: the product wants no signatures any more
+int SetProductKey(const Context& context, const std::string& product, const std::string& file);
+
 int ListPlans(const Context& context, const std::string& product);
 int ShowPlan(const Context& context, const std::string& plan, bool devices);
-// Sets plan.wanted. `from`: what it must be now; empty: anything.
+// Sets plan.wanted. `from`: what it must be now; empty: anything. `at_cancel`: all or queued;
+// empty: as it is.
 int SetWanted(const Context& context, const std::string& plan, const std::string& from,
-              const std::string& wanted);
+              const std::string& wanted, const std::string& at_cancel);
+// devices empty: all that have failed
+int RetryPlan(const Context& context, const std::string& plan,
+              const std::vector<std::string>& devices, int wait_s);
 
 int ListDevices(const Context& context, const std::string& product);
 int ShowDevice(const Context& context, const DeviceName& device);
+// Every rule for the device and `plan`; empty: each plan of its product. kOk: a plan may be offered
+// now, kRefused: none may.
+int ExplainDevice(const Context& context, const DeviceName& device, const std::string& plan,
+                  int wait_s);
+int ReleaseDevice(const Context& context, const DeviceName& device, int wait_s);
+int RetireDevice(const Context& context, const DeviceName& device, bool off);
 
 int Status(const Context& context);
 // plan empty: everything that is held, and the clock when it is not trusted
 int Release(const Context& context, const std::string& plan, int wait_s);
 // act: cancel, retry or consent
 int ActOnTask(const Context& context, const std::string& act, const std::string& task, int wait_s);
+// what: a device, a product (device empty), the site (both empty). until: a date; empty: for good
+int Hold(const Context& context, const DeviceName& what, const std::string& until,
+         const std::string& reason);
+int Unhold(const Context& context, const DeviceName& what);
+int Stop(const Context& context, const std::string& reason);
+int Go(const Context& context);
 int Log(const Context& context, const std::optional<DeviceName>& device, const std::string& plan,
         int lines, bool follow);
 

@@ -30,6 +30,7 @@ struct Arguments {
   std::vector<std::string> constants;
   bool check = false;
   PackageAdd add;
+  PackageSign sign;
   std::string product;
   std::string plan;
   std::string device;
@@ -38,12 +39,18 @@ struct Arguments {
   bool follow = false;
   int lines = 50;
   int wait_s = 10;
+  int explain_wait_s = 5;
+  std::vector<std::string> names;
+  std::string until;
+  std::string reason;
+  bool off = false;
+  bool all = false;
 };
 
-// "PRODUCT/DEVICE"
+// "PRODUCT/DEVICE"; of what may also be held "PRODUCT" and "".
 DeviceName ParseDevice(const std::string& text) {
   const std::size_t slash = text.find('/');
-  return {text.substr(0, slash), text.substr(slash + 1)};
+  return {text.substr(0, slash), slash == std::string::npos ? "" : text.substr(slash + 1)};
 }
 
 const CLI::Validator kDeviceForm(
@@ -89,6 +96,7 @@ class CommandLine {
     AddPackageCommands();
     AddPlanCommands();
     AddDeviceCommands();
+    AddBrakes();
     AddOtherCommands();
   }
 
@@ -114,6 +122,12 @@ class CommandLine {
     command->fallthrough();
     command->callback([this, run = std::move(run)] { run_ = run; });
     return command;
+  }
+
+  static void AddWait(CLI::App* command, int* seconds) {
+    command->add_option("--wait", *seconds, "Seconds to wait for the answer")
+        ->check(CLI::Range(0, 3600))
+        ->capture_default_str();
   }
 
   CLI::App* Group(const std::string& name, const std::string& what) {
@@ -147,7 +161,16 @@ class CommandLine {
   }
 
   void AddPackageCommands() {
-    CLI::App* group = Group("package", "Packages: add, list");
+    CLI::App* product = Group("product", "Products: key");
+    CLI::App* key = Command(
+        *product, "key",
+        "Deliver only packages that this key has signed, or, without a file,\n"
+        "any package again",
+        "product key demo public.pem",
+        [this] { return SetProductKey(args_.context, args_.sign.product, args_.sign.key); });
+    key->add_option("PRODUCT", args_.sign.product)->required();
+    key->add_option("FILE", args_.sign.key, "A public key: PEM, SubjectPublicKeyInfo");
+    CLI::App* group = Group("package", "Packages: add, list, manifest, sign");
     CLI::App* add = Command(*group, "add",
                             "Copy files into the store directory and make a package of them.\n"
                             "Adding the same again changes nothing.",
@@ -170,13 +193,33 @@ class CommandLine {
         ->check(
             CLI::IsMember({"firmware", "module", "mcu", "software", "driver", "config", "other"}));
     add->add_flag("--wait", args_.add.wait, "Wait until the plugin has hashed the files");
+    CLI::App* manifest = Command(
+        *group, "manifest", "Print the bytes that a signature of the package is of",
+        "package manifest demo main-2.0.0 > manifest",
+        [this] { return PrintManifest(args_.context, args_.sign.product, args_.sign.package); });
+    CLI::App* sign = Command(
+        *group, "sign",
+        "Sign a package, or attach a signature that was made elsewhere, e.g. by\n"
+        "openssl dgst -sha256 -sign key.pem -out signature manifest\n"
+        "The signature is checked with the product's public key. A package of a plan that is no\n"
+        "draft cannot be signed any more.",
+        "package sign demo main-2.0.0 --key key.pem",
+        [this] { return SignPackage(args_.context, args_.sign); });
+    for (CLI::App* command : {manifest, sign}) {
+      command->add_option("PRODUCT", args_.sign.product)->required();
+      command->add_option("PACKAGE", args_.sign.package)->required();
+    }
+    CLI::Option_group* with = sign->add_option_group("with");
+    with->add_option("--key", args_.sign.key, "A private key: PEM, PKCS #8; EC, Ed25519 or RSA");
+    with->add_option("--signature", args_.sign.signature, "A signature's bytes");
+    with->require_option(1);
     Command(*group, "list", "List packages and what is wrong with them", "package list --json",
             [this] { return ListPackages(args_.context, args_.product); })
         ->add_option("--product", args_.product);
   }
 
   void AddPlanCommands() {
-    CLI::App* group = Group("plan", "Plans: list, show, activate, pause, resume, cancel");
+    CLI::App* group = Group("plan", "Plans: list, show, activate, pause, resume, cancel, retry");
     Command(*group, "list", "List plans with the number of devices in each state", "plan list",
             [this] { return ListPlans(args_.context, args_.product); })
         ->add_option("--product", args_.product);
@@ -194,19 +237,36 @@ class CommandLine {
     for (const Act& act :
          {Act{"activate", "Let a plan take effect", "", "active"},
           Act{"pause", "Make no new offers; what is under way goes on", "active", "paused"},
-          Act{"resume", "Go on with a paused plan", "paused", "active"},
-          Act{"cancel", "Cancel a plan and its open tasks, for good", "", "canceled"}}) {
+          Act{"resume", "Go on with a paused plan", "paused", "active"}}) {
       Command(*group, act.name, act.what, std::string("plan ") + act.name + " spring",
               [this, from = std::string(act.from), wanted = std::string(act.wanted)] {
-                return SetWanted(args_.context, args_.plan, from, wanted);
+                return SetWanted(args_.context, args_.plan, from, wanted, "");
               })
           ->add_option("PLAN", args_.plan)
           ->required();
     }
+    CLI::App* cancel = Command(
+        *group, "cancel",
+        "Cancel a plan, for good: no device joins any more, and tasks that nothing was\n"
+        "offered of end. What is offered or under way goes on, without --all.",
+        "plan cancel spring --all", [this] {
+          return SetWanted(args_.context, args_.plan, "", "canceled", args_.all ? "all" : "queued");
+        });
+    cancel->add_option("PLAN", args_.plan)->required();
+    cancel->add_flag("--all", args_.all, "Cancel what is offered or under way too");
+    CLI::App* retry = Command(
+        *group, "retry",
+        "Start ended tasks of a plan anew: of the devices named, or all that have failed; waits\n"
+        "for the answers",
+        "plan retry spring d1 d2",
+        [this] { return RetryPlan(args_.context, args_.plan, args_.names, args_.wait_s); });
+    retry->add_option("PLAN", args_.plan)->required();
+    retry->add_option("DEVICE", args_.names, "Names without the product");
+    AddWait(retry, &args_.wait_s);
   }
 
   void AddDeviceCommands() {
-    CLI::App* group = Group("device", "Devices: list, show");
+    CLI::App* group = Group("device", "Devices: list, show, explain, release, retire");
     Command(*group, "list", "List devices, their versions and what they wait for",
             "device list --product demo",
             [this] { return ListDevices(args_.context, args_.product); })
@@ -217,6 +277,59 @@ class CommandLine {
         ->add_option("DEVICE", args_.device)
         ->required()
         ->check(kDeviceForm);
+    CLI::App* explain = Command(*group, "explain",
+                                "Why does a device get no plan? Every rule in its order, with "
+                                "value and limit. Exit code 0\n"
+                                "when a plan may be offered now, 3 when none may.",
+                                "device explain demo/d1 spring", [this] {
+                                  return ExplainDevice(args_.context, ParseDevice(args_.device),
+                                                       args_.plan, args_.explain_wait_s);
+                                });
+    explain->add_option("DEVICE", args_.device)->required()->check(kDeviceForm);
+    explain->add_option("PLAN", args_.plan, "Default: every plan of its product");
+    AddWait(explain, &args_.explain_wait_s);
+    CLI::App* release = Command(
+        *group, "release",
+        "Let a device go on that was put aside because it failed a target again and again",
+        "device release demo/d1",
+        [this] { return ReleaseDevice(args_.context, ParseDevice(args_.device), args_.wait_s); });
+    release->add_option("DEVICE", args_.device)->required()->check(kDeviceForm);
+    AddWait(release, &args_.wait_s);
+    CLI::App* retire = Command(
+        *group, "retire", "Take a device out of every scope; its history stays",
+        "device retire demo/d1",
+        [this] { return RetireDevice(args_.context, ParseDevice(args_.device), args_.off); });
+    retire->add_option("DEVICE", args_.device)->required()->check(kDeviceForm);
+    retire->add_flag("--off", args_.off, "Put it in service again");
+  }
+
+  void AddBrakes() {
+    CLI::App* hold = Command(
+        app_, "hold",
+        "Offer nothing to a device, a product, or the whole site; what is under way goes on",
+        "hold demo/d1 --until 2027-01-31 --reason \"under audit\"", [this] {
+          return args_.off
+                     ? Unhold(args_.context, ParseDevice(args_.device))
+                     : Hold(args_.context, ParseDevice(args_.device), args_.until, args_.reason);
+        });
+    hold->add_option("WHAT", args_.device, "PRODUCT/DEVICE or PRODUCT; default: the site");
+    hold->add_option("--until", args_.until,
+                     "A date, such as 2027-01-31 or 2027-01-31T08:00+01:00; without a zone UTC.\n"
+                     "Default: until it is taken off");
+    hold->add_option("--reason", args_.reason, "Is shown to whoever asks why");
+    hold->add_flag("--off", args_.off, "Take the hold off; the same as unhold");
+    Command(app_, "unhold", "Take a hold off", "unhold demo/d1", [this] {
+      return Unhold(args_.context, ParseDevice(args_.device));
+    })->add_option("WHAT", args_.device, "PRODUCT/DEVICE or PRODUCT; default: the site");
+    Command(
+        app_, "stop",
+        "Stop everything at once: offers, addresses, blocks and running downloads. Holds until\n"
+        "otactl go, also after a restart.",
+        "stop --reason \"2.1 bricks devices\"",
+        [this] { return Stop(args_.context, args_.reason); })
+        ->add_option("--reason", args_.reason)
+        ->required();
+    Command(app_, "go", "Let go on what was stopped", "go", [this] { return Go(args_.context); });
   }
 
   void AddOtherCommands() {
@@ -231,9 +344,7 @@ class CommandLine {
         "the answer",
         "release spring", [this] { return Release(args_.context, args_.plan, args_.wait_s); });
     release->add_option("PLAN", args_.plan, "Default: everything that is held");
-    release->add_option("--wait", args_.wait_s, "Seconds to wait for the answer")
-        ->check(CLI::Range(0, 3600))
-        ->capture_default_str();
+    AddWait(release, &args_.wait_s);
 
     CLI::App* tasks = Group("task", "Tasks: cancel, retry, consent");
     struct Act {
@@ -250,9 +361,7 @@ class CommandLine {
                     return ActOnTask(args_.context, name, args_.task, args_.wait_s);
                   });
       command->add_option("TASK", args_.task, "As otactl device show lists it")->required();
-      command->add_option("--wait", args_.wait_s, "Seconds to wait for the answer")
-          ->check(CLI::Range(0, 3600))
-          ->capture_default_str();
+      AddWait(command, &args_.wait_s);
     }
 
     CLI::App* log = Command(
@@ -265,7 +374,9 @@ class CommandLine {
         });
     log->add_option("--device", args_.device)->check(kDeviceForm);
     log->add_option("--plan", args_.plan);
-    log->add_option("--lines", args_.lines)->check(CLI::Range(1, 1000000))->capture_default_str();
+    log->add_option("-n,--lines", args_.lines)
+        ->check(CLI::Range(1, 1000000))
+        ->capture_default_str();
     log->add_flag("--follow", args_.follow, "Go on showing what is added, until interrupted");
 
     Command(app_, "backup", "Write database and keys to one new file (0600) while the broker runs",

@@ -32,7 +32,8 @@ constexpr std::array kTints{
     Tint{"problem", kRed},       Tint{"refused", kRed},    Tint{"failed", kRed},
     Tint{"Failed", kRed},        Tint{"Rejected", kRed},   Tint{"held", kRed},
     Tint{"paused", kYellow},     Tint{"pending", kYellow}, Tint{"hashing", kYellow},
-    Tint{"In Upgrade", kYellow}, Tint{"Pushed", kYellow},
+    Tint{"In Upgrade", kYellow}, Tint{"Pushed", kYellow},  Tint{"blocked", kRed},
+    Tint{"halted", kRed},        Tint{"verified", kGreen},
 };
 
 // One character of UTF-8 at the front of `text`: how many bytes, how many columns. 0 bytes: broken.

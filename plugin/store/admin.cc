@@ -18,10 +18,11 @@ namespace {
 using core::ErrorCode;
 using core::Fail;
 
-constexpr std::array<std::string_view, 15> kAdminTables{
-    "profile",     "product",      "component", "device",         "device_tag",
-    "package",     "package_file", "plan",      "plan_component", "plan_source",
-    "plan_device", "plan_text",    "plan_tag",  "setting",        "request"};
+constexpr std::array<std::string_view, 20> kAdminTables{
+    "profile",     "file_format", "product",      "component", "device",
+    "device_tag",  "package",     "package_file", "plan",      "plan_component",
+    "plan_source", "plan_device", "plan_text",    "plan_tag",  "plan_retry",
+    "plan_match",  "hold",        "telemetry",    "setting",   "request"};
 
 constexpr int kApplicationId = 0x4F544131;  // "OTA1"; the same as in store.h
 
@@ -330,6 +331,9 @@ core::Result<void> Admin::InstallWatch() {
     const std::string name(table);
     std::string differs;
     for (const ColumnInfo& column : *columns) {
+      if (table == "plan_device" && column.name == "position") {
+        continue;  // given by a trigger, not by people
+      }
       differs += (differs.empty() ? "" : " OR ") + ("OLD.\"" + column.name + "\" IS NOT NEW.\"") +
                  column.name + "\"";
     }

@@ -1,5 +1,6 @@
 // Rows -> values: the catalogue, devices, tasks, package files. See store.h. Engine thread.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 
@@ -78,6 +79,9 @@ core::Result<std::optional<core::Package>> LoadPackage(Store::Impl& impl,
     package.component = row.Text(0);
     package.kind = *kind;
     package.version = row.Text(2);
+    package.manifest = row.Text(3);
+    package.signature = row.Text(4);
+    package.key_id = row.Text(5);
   }
   Query files = impl.Ask(sql::kPackageFiles);
   for (files.Bind(product, name); files.Next();) {
@@ -141,6 +145,78 @@ Status LoadPlanRows(Store::Impl& impl, core::Plan& plan) {
   for (tags.Bind(plan.name); tags.Next();) {
     plan.tags.emplace(tags.Text(0), tags.Text(1));
   }
+  Query matches = impl.Ask(sql::kPlanMatches);
+  for (matches.Bind(plan.name); matches.Next();) {
+    plan.match[matches.Text(0)].push_back(matches.Text(1));
+  }
+  Query retries = impl.Ask(sql::kPlanRetries);
+  for (retries.Bind(plan.name); retries.Next();) {
+    const std::optional<core::Reason> reason = core::ReasonFrom(retries.Text(0));
+    if (!reason) {
+      return Unknown("plan '" + plan.name + "'", "plan_retry.reason", retries.Text(0));
+    }
+    plan.retry.reasons.push_back(*reason);
+  }
+  return {};
+}
+
+// "HH:MM" of a day, also 24:00; the guards admit nothing else.
+std::chrono::minutes TimeOfDay(const std::string& text) {
+  const auto number = [&](std::size_t at) {
+    int value = 0;
+    if (text.size() >= at + 2) {
+      std::from_chars(text.data() + at, text.data() + at + 2, value);
+    }
+    return value;
+  };
+  return std::chrono::hours(number(0)) + std::chrono::minutes(number(3));
+}
+
+// The columns of kPlans from 24 on: what step 4 of the schema added.
+Status AddPlanColumns(const Query& row, core::Plan& plan) {
+  const std::string named = "plan '" + plan.name + "'";
+  const std::optional<core::PlanKind> kind = core::PlanKindFrom(row.Text(24));
+  const std::optional<core::ScopeKind> scope_kind = core::ScopeKindFrom(row.Text(25));
+  const std::optional<core::Trigger> trigger = core::TriggerFrom(row.Text(28));
+  const std::optional<core::AtEnd> at_end = core::AtEndFrom(row.Text(30));
+  if (!kind) {
+    return Unknown(named, "kind", row.Text(24));
+  }
+  if (!scope_kind) {
+    return Unknown(named, "scope_kind", row.Text(25));
+  }
+  if (!trigger) {
+    return Unknown(named, "trigger", row.Text(28));
+  }
+  if (!at_end) {
+    return Unknown(named, "at_end", row.Text(30));
+  }
+  plan.kind = *kind;
+  plan.scope_kind = *scope_kind;
+  plan.new_reports = row.Flag(26);
+  plan.percent = row.MaybeSmall(27);
+  plan.trigger = *trigger;
+  plan.start = row.MaybeTime(29);
+  plan.at_end = *at_end;
+  if (!row.Null(32) && !row.Null(33)) {
+    plan.window = {row.Text(31), TimeOfDay(row.Text(32)), TimeOfDay(row.Text(33))};
+  }
+  plan.rate = row.MaybeSmall(34);
+  plan.max_open = row.MaybeSmall(35);
+  plan.bytes_per_second = row.MaybeInt(36);
+  if (!row.Null(37)) {
+    plan.conditions.max_age = row.Seconds(37);
+  }
+  plan.conditions.unknown_waits = row.Text(38) == "wait";
+  plan.overrides = row.Flag(39);
+  plan.fails_when_busy = row.Flag(40);
+  plan.strict_progress = row.Flag(41);
+  plan.grace = row.Seconds(42);
+  if (!row.Null(43)) {
+    plan.timeout = row.Seconds(43);
+  }
+  plan.halt = {row.Small(44), row.Small(45), row.Small(46)};
+  plan.loop = {row.Small(47), row.Seconds(48)};
   return {};
 }
 
@@ -171,6 +247,9 @@ core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query
   plan.timeouts = {row.Seconds(10), row.Seconds(11), row.Seconds(12), row.Seconds(13),
                    row.Seconds(14)};
   plan.retry = {row.Small(15), row.Seconds(16)};
+  if (Status added = AddPlanColumns(row, plan); !added) {
+    return tl::unexpected(added.error());
+  }
   plan.order = kNoOrder;
   std::optional<PlanState> state;
   if (!row.Null(17)) {
@@ -178,8 +257,11 @@ core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query
     if (!phase) {
       return Unknown(named, "state", row.Text(17));
     }
-    state = PlanState{plan.name,    *phase,      row.Text(18), row.Int(19),
-                      row.Time(20), row.Int(21), row.Flag(22), row.MaybeTime(23)};
+    state = PlanState{plan.name,   *phase,       row.Text(18),      row.Int(19),  row.Time(20),
+                      row.Int(21), row.Flag(22), row.MaybeTime(23), row.Text(49), row.Int(50),
+                      row.Int(51), row.Int(52),  row.Int(53),       row.Int(54)};
+    plan.halted = !state->halted.empty();
+    plan.halted_reason = state->halted;
     plan.order = state->order;
     plan.held = *phase == PlanPhase::kHeld;
     if (plan.held) {
@@ -208,6 +290,7 @@ Status LoadProducts(Store::Impl& impl, Catalogue& catalogue) {
     entry.product = {rows.Text(0), rows.Flag(2), rows.Flag(3), rows.Flag(5), rows.Flag(4)};
     entry.dialect = rows.Text(1);
     entry.max_devices = rows.Int(6);
+    entry.public_key = rows.Text(7);
     catalogue.products.emplace(entry.product.name, std::move(entry));
   }
   Query components = impl.Ask(sql::kComponents);
@@ -231,6 +314,10 @@ void LoadSettings(Store::Impl& impl, Settings& settings) {
   while (rows.Next()) {
     const std::string name = rows.Text(0);
     const std::string value = rows.Text(1);
+    if (name == "stopped") {
+      settings.stopped = value;
+      continue;
+    }
     std::int64_t number = 0;
     if (std::from_chars(value.data(), value.data() + value.size(), number).ec != std::errc()) {
       continue;
@@ -239,6 +326,51 @@ void LoadSettings(Store::Impl& impl, Settings& settings) {
       settings.log_days = static_cast<int>(number);
     } else if (name == "download_bytes_per_second") {
       settings.download_bytes_per_second = number;
+    } else if (name == "scan_s") {
+      settings.scan = std::chrono::seconds(number);
+    } else if (name == "scan_jitter_s") {
+      settings.scan_jitter = std::chrono::seconds(number);
+    }
+  }
+}
+
+std::optional<Measure> MeasureFrom(std::string_view name) {
+  constexpr std::array<std::string_view, 3> kMeasures = {"battery", "signal", "free_bytes"};
+  const auto* const found = std::find(kMeasures.begin(), kMeasures.end(), name);
+  return found == kMeasures.end() ? std::nullopt
+                                  : std::optional(static_cast<Measure>(found - kMeasures.begin()));
+}
+
+void LoadBrakesAndTelemetry(Store::Impl& impl, Catalogue& catalogue) {
+  if (Query row = impl.Ask(sql::kAnyHold); row.Next()) {
+    catalogue.holds = row.Flag(0);
+  }
+  for (Query rows = impl.Ask(sql::kTelemetry); rows.Next();) {
+    if (const std::optional<Measure> value = MeasureFrom(rows.Text(1))) {
+      catalogue.telemetry.push_back({rows.Text(0), *value, rows.Text(2), rows.Text(3)});
+    }
+  }
+}
+
+// Packages that may not be delivered are not ready, and say why.
+void CheckPackages(const Store::Impl& impl, const Catalogue& catalogue, core::Plan& plan) {
+  const ProductEntry* product = catalogue.FindProduct(plan.product);
+  if (product == nullptr || !impl.options.check_package) {
+    return;
+  }
+  for (core::PlanComponent& component : plan.components) {
+    for (std::optional<core::Package>* package : {&component.full, &component.delta}) {
+      if (!*package) {
+        continue;
+      }
+      const std::string problem =
+          impl.options.check_package(plan.product, product->public_key, **package);
+      for (core::FileSet& set : (*package)->sets) {
+        if (!problem.empty() && set.ready) {
+          set.ready = false;
+          set.problem = problem;
+        }
+      }
     }
   }
 }
@@ -255,6 +387,7 @@ Status LoadPlans(Store::Impl& impl, Catalogue& catalogue) {
       if (Status whole = LoadPlanRows(impl, plan); !whole) {
         return whole;
       }
+      CheckPackages(impl, catalogue, plan);
       std::string name = plan.name;
       catalogue.plans.emplace(
           std::move(name),
@@ -264,7 +397,13 @@ Status LoadPlans(Store::Impl& impl, Catalogue& catalogue) {
   for (const auto& [name, entry] : catalogue.plans) {
     const auto product = catalogue.products.find(entry.plan->product);
     if (product != catalogue.products.end() && InForce(entry)) {
-      product->second.in_force.push_back(entry.plan);
+      const core::Plan& plan = *entry.plan;
+      ProductEntry& of = product->second;
+      of.in_force.push_back(entry.plan);
+      of.tags = of.tags || !plan.match.empty();
+      of.new_reports = of.new_reports || plan.new_reports;
+      of.scanning = of.scanning || (plan.scope_kind == core::ScopeKind::kStatic && entry.state &&
+                                    !entry.state->scanned);
     }
   }
   for (auto& [name, product] : catalogue.products) {
@@ -299,6 +438,8 @@ core::Result<core::TaskComponent> ComponentOf(const Query& row, const std::strin
   component.percent = row.Small(6);
   component.installing = row.Flag(8);
   component.boot_id = row.Text(9);
+  component.full = row.Flag(10);
+  component.returned = row.MaybeTime(11);
   return component;
 }
 
@@ -336,8 +477,10 @@ core::Result<core::Task> TaskOf(Store::Impl& impl, const Query& row, const Catal
   task.offered = row.Time(12);
   task.ended = row.Time(13);
   task.consent = row.Flag(14);
-  task.listed_white = row.Flag(15);
-  task.listed_black = row.Flag(16);
+  task.position = row.Int(15);
+  task.progressed = row.MaybeTime(16);
+  task.listed_white = row.Flag(17);
+  task.listed_black = row.Flag(18);
   Query components = impl.Ask(sql::kTaskComponents);
   for (components.Bind(task.id); components.Next();) {
     core::Result<core::TaskComponent> component = ComponentOf(components, task.name);
@@ -428,6 +571,7 @@ core::Result<std::shared_ptr<const Catalogue>> Store::LoadCatalogue() {
     if (loaded) {
       loaded = impl_->Run([&]() -> Status {
         LoadSettings(*impl_, catalogue->settings);
+        LoadBrakesAndTelemetry(*impl_, *catalogue);
         return LoadPlans(*impl_, *catalogue);
       });
     }
@@ -441,10 +585,16 @@ core::Result<std::shared_ptr<const Catalogue>> Store::LoadCatalogue() {
   });
 }
 
-core::Result<KnownDevice> Store::LoadDevice(const core::DeviceKey& key) {
+core::Result<KnownDevice> Store::LoadDevice(const core::DeviceKey& key, bool tags) {
   return impl_->Run([&]() -> core::Result<KnownDevice> {
     KnownDevice known;
     known.device.key = key;
+    if (tags) {
+      Query rows = impl_->Ask(sql::kTags);
+      for (rows.Bind(key.product, key.device); rows.Next();) {
+        known.device.tags.emplace(rows.Text(0), rows.Text(1));
+      }
+    }
     if (Query row = impl_->Ask(sql::kDeviceRow); row.Bind(key.product, key.device).Next()) {
       known.configured = true;
       known.device.disabled = row.Flag(0);
@@ -471,7 +621,23 @@ core::Result<KnownDevice> Store::LoadDevice(const core::DeviceKey& key) {
       device.installed.push_back(
           {versions.Text(0), versions.Text(1), versions.Flag(2), versions.Time(3)});
     }
+    Query streaks = impl_->Ask(sql::kStreaks);
+    for (streaks.Bind(device.id); streaks.Next();) {
+      known.streaks.push_back({streaks.Text(0), streaks.Text(1), streaks.Small(2), streaks.Flag(3),
+                               streaks.MaybeTime(4)});
+    }
     return known;
+  });
+}
+
+core::Result<std::optional<core::Hold>> Store::LoadHold(const core::DeviceKey& key,
+                                                        core::Instant wall) {
+  return impl_->Run([&]() -> core::Result<std::optional<core::Hold>> {
+    Query row = impl_->Ask(sql::kHold);
+    if (!row.Bind(key.product, key.device, wall).Next()) {
+      return std::nullopt;
+    }
+    return core::Hold{row.MaybeTime(0), row.Text(1)};
   });
 }
 
@@ -537,7 +703,7 @@ core::Result<Listed> Store::ListedIn(std::string_view plan, std::string_view dev
   return impl_->Run([&]() -> core::Result<Listed> {
     Query row = impl_->Ask(sql::kListed);
     row.Bind(plan, device).Next();
-    return Listed{row.Flag(0), row.Flag(1)};
+    return Listed{row.Flag(0), row.Flag(1), row.MaybeInt(2), row.MaybeInt(3)};
   });
 }
 

@@ -82,7 +82,8 @@ Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
     impl.Ask(sql::kInsertTask)
         .Bind(task.name, task.plan->name, device_id, core::Name(task.state),
               core::Name(task.reason), task.detail, task.code, task.owes_cancel, task.offers,
-              task.retries, task.deadline, task.created, task.offered, task.ended, task.consent)
+              task.retries, task.deadline, task.created, task.offered, task.ended, task.consent,
+              task.position, task.progressed)
         .Run();
     task.id = impl.database.getLastInsertRowid();
   } else {
@@ -92,7 +93,7 @@ Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
     impl.Ask(sql::kUpdateTaskDeadline).Bind(task.id, task.deadline).Run();
     impl.Ask(sql::kUpdateTask)
         .Bind(task.id, core::Name(task.reason), task.detail, task.code, task.offers, task.retries,
-              task.offered, task.consent)
+              task.offered, task.consent, task.position, task.progressed)
         .Run();
     impl.Ask(sql::kTrimTaskComponents)
         .Bind(task.id, static_cast<std::int64_t>(task.components.size()))
@@ -104,7 +105,7 @@ Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
         .Bind(task.id, seq++, one.name, core::Name(one.state), one.source, one.target,
               core::Name(one.package), one.attempt, one.percent,
               one.progress ? core::Name(*one.progress) : std::string_view(), one.installing,
-              one.boot_id)
+              one.boot_id, one.full, one.returned)
         .Run();
   }
   return {};
@@ -134,6 +135,15 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
     if (decision.installed_changed || (registers && device.id != 0)) {
       SaveVersions(*impl_, device);
     }
+    if (decision.streaks_changed && device.id != 0) {
+      impl_->Write();
+      impl_->Ask(sql::kDeleteStreaks).Bind(device.id).Run();
+      for (const core::Streak& one : decision.streaks) {
+        impl_->Ask(sql::kInsertStreak)
+            .Bind(device.id, one.component, one.target, one.failures, one.aside, one.until)
+            .Run();
+      }
+    }
     // First those that are not open: one task may end and the next begin in the same decision.
     for (const bool open : {false, true}) {
       for (core::Task& task : decision.tasks) {
@@ -147,6 +157,18 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
     }
     for (const core::LogEntry& entry : decision.log) {
       WriteLog(*impl_, entry, device.key, wall);
+    }
+    return {};
+  });
+}
+
+Status Store::AddTasks(std::span<const std::pair<std::int64_t, core::Task>> tasks) {
+  return impl_->RunWrite([&]() -> Status {
+    for (const auto& [device_id, task] : tasks) {
+      core::Task copy = task;
+      if (Status saved = SaveTask(*impl_, copy, device_id); !saved) {
+        return saved;
+      }
     }
     return {};
   });

@@ -36,8 +36,8 @@ inline constexpr const char* kHoldPlan =
 
 // -- catalogue
 inline constexpr const char* kProducts =
-    "SELECT name, dialect, register, auto_confirm, http, blocks, max_devices"
-    " FROM product";
+    "SELECT name, dialect, register, auto_confirm, http, blocks, max_devices,"
+    " coalesce(public_key, '') FROM product";
 inline constexpr const char* kComponents = "SELECT product, name, type, boot FROM component";
 inline constexpr const char* kSettings = "SELECT name, value FROM setting";
 // The plans that matter: in force; not in force but not brought to their end yet; over, with a live
@@ -55,7 +55,14 @@ inline constexpr const char* kPlans =
     "  coalesce(p.install_s, f.install_s), coalesce(p.reboot_s, f.reboot_s),"
     "  coalesce(p.longest_s, f.longest_s), coalesce(p.retry_max, f.retry_max),"
     "  coalesce(p.retry_interval_s, f.retry_interval_s), s.state, s.reason, s.\"order\","
-    "  s.activated_ms, s.scanned_id, s.scanned, s.ended_ms"
+    "  s.activated_ms, s.scanned_id, s.scanned, s.ended_ms, p.kind, p.scope_kind, p.new_reports,"
+    "  p.percent, p.trigger, p.start_ms, p.at_end, p.zone, p.window_from, p.window_to, p.rate,"
+    "  nullif(coalesce(p.max_open, f.max_open), 1000000), p.bytes_per_second, p.max_age_s,"
+    "  p.unknown, p.override, f.fails_when_busy, p.strict_progress, coalesce(p.grace_s, f.grace_s),"
+    "  p.timeout_s, coalesce(p.halt_failures, f.halt_failures),"
+    "  coalesce(p.halt_percent, f.halt_percent), coalesce(p.halt_sample, f.halt_sample),"
+    "  coalesce(p.loop_max, f.loop_max), coalesce(p.quarantine_s, f.quarantine_s), s.halted,"
+    "  s.base_failed, s.base_ended, s.last_device_id, s.members, s.picked"
     " FROM plan p JOIN product r ON r.name = p.product JOIN profile f ON f.name = r.profile"
     " LEFT JOIN plan_state s ON s.plan = p.name"
     " WHERE p.name IN ("
@@ -68,7 +75,8 @@ inline constexpr const char* kPlanComponents =
     "SELECT c.component, k.type, k.boot, c.full, c.delta FROM plan_component c"
     " JOIN component k ON k.product = ?2 AND k.name = c.component WHERE c.plan = ?1 ORDER BY c.seq";
 inline constexpr const char* kPackage =
-    "SELECT component, kind, version FROM package WHERE product = ?1 AND name = ?2";
+    "SELECT component, kind, version, coalesce(manifest, x''), coalesce(signature, x''),"
+    " coalesce(key_id, '') FROM package WHERE product = ?1 AND name = ?2";
 inline constexpr const char* kPackageFiles =
     "SELECT f.source, f.path, f.sha256, s.id, s.path, s.state, s.problem, s.bytes, s.sha256, s.md5"
     " FROM package_file f LEFT JOIN package_state s ON s.product = f.product"
@@ -78,6 +86,13 @@ inline constexpr const char* kPlanSources =
     "SELECT version FROM plan_source WHERE plan = ?1 AND component = ?2 ORDER BY version";
 inline constexpr const char* kPlanTexts = "SELECT lang, text FROM plan_text WHERE plan = ?1";
 inline constexpr const char* kPlanTags = "SELECT key, value FROM plan_tag WHERE plan = ?1";
+inline constexpr const char* kPlanMatches =
+    "SELECT key, value FROM plan_match WHERE plan = ?1 ORDER BY key, value";
+inline constexpr const char* kPlanRetries = "SELECT reason FROM plan_retry WHERE plan = ?1";
+inline constexpr const char* kTelemetry = "SELECT product, value, topic, path FROM telemetry";
+inline constexpr const char* kAnyHold = "SELECT EXISTS (SELECT 1 FROM hold)";
+// Among the holds: once per load of the catalogue.
+inline constexpr const char* kNextHoldEnd = "SELECT min(until_ms) FROM hold WHERE until_ms > ?1";
 
 // -- devices and tasks
 inline constexpr const char* kDevice =
@@ -88,9 +103,30 @@ inline constexpr const char* kDeviceRow =
 inline constexpr const char* kVersions =
     "SELECT component, version, trial, since_ms FROM device_version WHERE device_id = ?1"
     " ORDER BY component";
+inline constexpr const char* kTags =
+    "SELECT key, value FROM device_tag WHERE product = ?1 AND device = ?2";
+// The widest one that is in force: of the site, the product, the device.
+inline constexpr const char* kHold =
+    "SELECT until_ms, reason FROM hold WHERE (product, device) IN (VALUES ('', ''), (?1, ''),"
+    " (?1, ?2)) AND (until_ms IS NULL OR until_ms > ?3) ORDER BY product, device LIMIT 1";
+inline constexpr const char* kStreaks =
+    "SELECT component, target, failures, aside, until_ms FROM device_streak WHERE device_id = ?1"
+    " ORDER BY component, target";
+inline constexpr const char* kDeleteStreaks = "DELETE FROM device_streak WHERE device_id = ?1";
+inline constexpr const char* kInsertStreak =
+    "INSERT INTO device_streak(device_id, component, target, failures, aside, until_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+inline constexpr const char* kNextStreakEnd =
+    "SELECT min(until_ms) FROM device_streak WHERE until_ms > ?1";
+// Devices whose time aside ended after ?1 and up to ?2.
+inline constexpr const char* kStreaksEnded =
+    "SELECT s.device_id, d.product, d.name FROM device_streak s"
+    " JOIN device_state d ON d.id = s.device_id WHERE s.until_ms > ?1 AND s.until_ms <= ?2"
+    " ORDER BY s.until_ms LIMIT ?3";
 #define OTA_TASK_COLUMNS                                                                       \
   "SELECT t.id, t.name, t.plan, t.state, t.reason, t.detail, t.code, t.owes_cancel, t.offers," \
   " t.retries, t.deadline_ms, t.created_ms, t.offered_ms, t.ended_ms, t.consent,"              \
+  " t.position, t.progressed_ms,"                                                              \
   " EXISTS (SELECT 1 FROM plan_device l"                                                       \
   "   WHERE l.plan = t.plan AND l.list = 'white' AND l.device = ?2),"                          \
   " EXISTS (SELECT 1 FROM plan_device l"                                                       \
@@ -104,13 +140,15 @@ inline constexpr const char* kTaskOfPlan =
     OTA_TASK_COLUMNS "WHERE t.device_id = ?1 AND t.plan = ?3";
 #undef OTA_TASK_COLUMNS
 inline constexpr const char* kTaskComponents =
-    "SELECT name, state, source, target, package, attempt, percent, progress, installing, boot_id"
-    " FROM task_component WHERE task_id = ?1 ORDER BY seq";
+    "SELECT name, state, source, target, package, attempt, percent, progress, installing, boot_id,"
+    " \"full\", returned_ms FROM task_component WHERE task_id = ?1 ORDER BY seq";
 inline constexpr const char* kHasTask =
     "SELECT EXISTS (SELECT 1 FROM task WHERE plan = ?1 AND device_id = ?2)";
 inline constexpr const char* kListed =
     "SELECT EXISTS (SELECT 1 FROM plan_device WHERE plan = ?1 AND list = 'white' AND device = ?2),"
-    " EXISTS (SELECT 1 FROM plan_device WHERE plan = ?1 AND list = 'black' AND device = ?2)";
+    " EXISTS (SELECT 1 FROM plan_device WHERE plan = ?1 AND list = 'black' AND device = ?2),"
+    " (SELECT rank FROM plan_device WHERE plan = ?1 AND list = 'white' AND device = ?2),"
+    " (SELECT position FROM plan_device WHERE plan = ?1 AND list = 'white' AND device = ?2)";
 inline constexpr const char* kCountDevices = "SELECT count(*) FROM device_state WHERE product = ?1";
 
 inline constexpr const char* kRegisteredDevices = "SELECT coalesce(max(id), 0) FROM device_state";
@@ -138,8 +176,8 @@ inline constexpr const char* kDeleteVersion =
     "DELETE FROM device_version WHERE device_id = ?1 AND component = ?2";
 inline constexpr const char* kInsertTask =
     "INSERT INTO task(name, plan, device_id, state, reason, detail, code, owes_cancel, offers,"
-    " retries, deadline_ms, created_ms, offered_ms, ended_ms, consent)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    " retries, deadline_ms, created_ms, offered_ms, ended_ms, consent, position, progressed_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 // A task that is wanted again starts anew, under another name.
 inline constexpr const char* kRenameTask =
     "UPDATE task SET name = ?2, created_ms = ?3 WHERE id = ?1 AND name <> ?2";
@@ -152,21 +190,23 @@ inline constexpr const char* kUpdateTaskDeadline =
     "UPDATE task SET deadline_ms = ?2 WHERE id = ?1 AND deadline_ms IS NOT ?2";
 inline constexpr const char* kUpdateTask =
     "UPDATE task SET reason = ?2, detail = ?3, code = ?4, offers = ?5, retries = ?6,"
-    " offered_ms = ?7, consent = ?8"
-    " WHERE id = ?1 AND (reason, detail, code, offers, retries, offered_ms, consent)"
-    " IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    " offered_ms = ?7, consent = ?8, position = ?9, progressed_ms = ?10"
+    " WHERE id = ?1 AND (reason, detail, code, offers, retries, offered_ms, consent, position,"
+    " progressed_ms) IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 inline constexpr const char* kSaveTaskComponent =
     "INSERT INTO task_component(task_id, seq, name, state, source, target, package, attempt,"
-    " percent, progress, installing, boot_id)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    " percent, progress, installing, boot_id, \"full\", returned_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     " ON CONFLICT(task_id, seq) DO UPDATE SET name = excluded.name, state = excluded.state,"
     " source = excluded.source, target = excluded.target, package = excluded.package,"
     " attempt = excluded.attempt, percent = excluded.percent, progress = excluded.progress,"
-    " installing = excluded.installing, boot_id = excluded.boot_id"
-    " WHERE (name, state, source, target, package, attempt, percent, progress, installing, boot_id)"
+    " installing = excluded.installing, boot_id = excluded.boot_id,"
+    " \"full\" = excluded.\"full\", returned_ms = excluded.returned_ms"
+    " WHERE (name, state, source, target, package, attempt, percent, progress, installing,"
+    " boot_id, \"full\", returned_ms)"
     " IS NOT (excluded.name, excluded.state, excluded.source, excluded.target, excluded.package,"
-    " excluded.attempt, excluded.percent, excluded.progress, excluded.installing, "
-    "excluded.boot_id)";
+    " excluded.attempt, excluded.percent, excluded.progress, excluded.installing,"
+    " excluded.boot_id, excluded.\"full\", excluded.returned_ms)";
 inline constexpr const char* kTrimTaskComponents =
     "DELETE FROM task_component WHERE task_id = ?1 AND seq >= ?2";
 inline constexpr const char* kLog =
@@ -181,23 +221,80 @@ inline constexpr const char* kDueDevices =
     " WHERE t.deadline_ms <= ?1 ORDER BY t.deadline_ms LIMIT ?2";
 inline constexpr const char* kShiftDeadlines =
     "UPDATE task SET deadline_ms = deadline_ms + ?1 WHERE deadline_ms IS NOT NULL";
+// What else is on the scale of deadlines.
+inline constexpr const char* kShiftProgressed =
+    "UPDATE task SET progressed_ms = progressed_ms + ?1"
+    " WHERE (ended_ms = 0 OR owes_cancel = 1) AND progressed_ms IS NOT NULL";
+inline constexpr const char* kShiftReturned =
+    "UPDATE task_component SET returned_ms = returned_ms + ?1 WHERE returned_ms IS NOT NULL"
+    " AND task_id IN (SELECT id FROM task WHERE ended_ms = 0 OR owes_cancel = 1)";
 
 // -- plans in slices
 inline constexpr const char* kSavePlanState =
     "INSERT INTO plan_state(plan, state, reason, \"order\", activated_ms, scanned_id, scanned,"
-    " ended_ms) VALUES (?1, ?2, ?3, coalesce(nullif(?4, 0), (SELECT coalesce(max(\"order\"), 0) + 1"
-    " FROM plan_state)), ?5, ?6, ?7, ?8)"
+    " ended_ms, halted, base_failed, base_ended, last_device_id, members, picked)"
+    " VALUES (?1, ?2, ?3, coalesce(nullif(?4, 0), (SELECT coalesce(max(\"order\"), 0) + 1"
+    " FROM plan_state)), ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     " ON CONFLICT(plan) DO UPDATE SET state = excluded.state, reason = excluded.reason,"
-    " activated_ms = excluded.activated_ms, scanned_id = excluded.scanned_id,"
-    " scanned = excluded.scanned, ended_ms = excluded.ended_ms";
+    " activated_ms = excluded.activated_ms, ended_ms = excluded.ended_ms";
+inline constexpr const char* kSaveScan =
+    "UPDATE plan_state SET scanned_id = ?2, scanned = ?3, members = ?4, picked = ?5"
+    " WHERE plan = ?1";
+inline constexpr const char* kSaveHalt =
+    "UPDATE plan_state SET halted = ?2, base_failed = ?3, base_ended = ?4 WHERE plan = ?1";
+// A slice of a product's devices with what Matches() and the order of a plan's tasks look at.
+#define OTA_CANDIDATE                                                        \
+  "SELECT d.id, d.product, d.name, d.seen_ms,"                               \
+  " EXISTS (SELECT 1 FROM task t WHERE t.plan = ?1 AND t.device_id = d.id)," \
+  " l.device IS NOT NULL, l.rank, l.position, b.device IS NOT NULL,"         \
+  " coalesce(a.disabled, 0), coalesce(a.retired, 0),"                        \
+  " EXISTS (SELECT 1 FROM plan_member m WHERE m.plan = ?1 AND m.hash = -1"   \
+  "   AND m.device_id = d.id) "
+#define OTA_CANDIDATE_LISTS                                                            \
+  " LEFT JOIN plan_device l ON l.plan = ?1 AND l.list = 'white' AND l.device = d.name" \
+  " LEFT JOIN plan_device b ON b.plan = ?1 AND b.list = 'black' AND b.device = d.name" \
+  " LEFT JOIN device a ON a.product = d.product AND a.name = d.name "
 inline constexpr const char* kDevicesAfter =
-    "SELECT d.id, d.product, d.name,"
-    " EXISTS (SELECT 1 FROM task t WHERE t.plan = ?1 AND t.device_id = d.id),"
-    " EXISTS (SELECT 1 FROM plan_device l"
-    "   WHERE l.plan = ?1 AND l.list = 'black' AND l.device = d.name)"
-    " OR EXISTS (SELECT 1 FROM device a"
-    "   WHERE a.product = d.product AND a.name = d.name AND a.retired = 1)"
-    " FROM device_state d WHERE d.product = ?2 AND d.id > ?3 ORDER BY d.id LIMIT ?4";
+    OTA_CANDIDATE "FROM device_state d" OTA_CANDIDATE_LISTS
+                  "WHERE d.product = ?2 AND d.id > ?3 ORDER BY d.id LIMIT ?4";
+// Members of a static plan in the order in which they are picked.
+inline constexpr const char* kMembersAfter = OTA_CANDIDATE
+    ", p.hash FROM plan_member p JOIN device_state d ON d.id = p.device_id" OTA_CANDIDATE_LISTS
+    "WHERE p.plan = ?1 AND (p.hash, p.device_id) > (?2, ?3) AND p.hash >= 0"
+    " ORDER BY p.hash, p.device_id LIMIT ?4";
+#undef OTA_CANDIDATE
+#undef OTA_CANDIDATE_LISTS
+inline constexpr const char* kSliceVersions =
+    "SELECT d.id, v.component, v.version, v.trial, v.since_ms FROM device_state d"
+    " JOIN device_version v ON v.device_id = d.id"
+    " WHERE d.product = ?1 AND d.id BETWEEN ?2 AND ?3 ORDER BY d.id, v.component";
+inline constexpr const char* kSliceTags =
+    "SELECT d.id, g.key, g.value FROM device_state d"
+    " JOIN device_tag g ON g.product = d.product AND g.device = d.name"
+    " WHERE d.product = ?1 AND d.id BETWEEN ?2 AND ?3 ORDER BY d.id, g.key";
+inline constexpr const char* kAddMember =
+    "INSERT INTO plan_member(plan, hash, device_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+// The note that a device was looked at before the scan came to it.
+inline constexpr const char* kDropLooked = "DELETE FROM plan_member WHERE plan = ?1 AND hash = -1";
+inline constexpr const char* kCountMembers =
+    "SELECT count(*) FROM plan_member WHERE plan = ?1 AND hash >= 0";
+// Once per plan and start, and then kept in memory.
+inline constexpr const char* kCountTasks =
+    "SELECT count(*) FROM task WHERE plan = ?1 AND state = ?2";
+inline constexpr const char* kQueuedDevices =
+    "SELECT t.device_id, d.product, d.name, t.reason FROM task t"
+    " JOIN device_state d ON d.id = t.device_id"
+    " WHERE t.plan = ?1 AND t.state = 'queued' AND t.device_id > ?2 ORDER BY t.device_id LIMIT ?3";
+inline constexpr const char* kFailedDevices =
+    "SELECT t.device_id, d.product, d.name FROM task t JOIN device_state d ON d.id = t.device_id"
+    " WHERE t.plan = ?1 AND t.state = 'failed' AND t.device_id > ?2 ORDER BY t.device_id LIMIT ?3";
+// Tasks that wait for the plan's pace; the condition is that of the index task_waiting.
+inline constexpr const char* kWaitingDevices =
+    "SELECT t.device_id, d.product, d.name, t.position FROM task t"
+    " JOIN device_state d ON d.id = t.device_id"
+    " WHERE t.plan = ?1 AND t.state = 'queued'"
+    " AND t.reason IN ('rate', 'too_many_open', 'bytes_per_second')"
+    " ORDER BY t.position, t.id LIMIT ?2";
 inline constexpr const char* kLiveDevices =
     "SELECT t.device_id, d.product, d.name FROM task t JOIN device_state d ON d.id = t.device_id"
     " WHERE t.plan = ?1 AND t.device_id > ?2 AND (t.ended_ms = 0 OR t.owes_cancel = 1)"
@@ -212,6 +309,16 @@ inline constexpr const char* kNewRequests =
     " WHERE state = 'new' ORDER BY id LIMIT ?1";
 inline constexpr const char* kAnswerRequest =
     "UPDATE request SET state = ?2, answer = ?3, answered_ms = ?4 WHERE id = ?1 AND state = 'new'";
+
+inline constexpr const char* kExplanation =
+    "INSERT INTO explanation(request, plan, seq, rule, ok, reason, value, \"limit\", when_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+inline constexpr const char* kDeleteExplanation = "DELETE FROM explanation WHERE request = ?1";
+
+// -- time zones
+inline constexpr const char* kZones = "SELECT name FROM zone ORDER BY name";
+inline constexpr const char* kAddZone = "INSERT INTO zone(name) VALUES (?1)";
+inline constexpr const char* kDeleteZone = "DELETE FROM zone WHERE name = ?1";
 
 // -- packages
 inline constexpr const char* kAllFiles =
@@ -291,6 +398,24 @@ inline constexpr const char* kHot[] = {
     kUpdateTaskDeadline,
     kUpdateTask,
     kTrimTaskComponents,
+    kPlanMatches,
+    kPlanRetries,
+    kTags,
+    kHold,
+    kStreaks,
+    kDeleteStreaks,
+    kNextStreakEnd,
+    kStreaksEnded,
+    kMembersAfter,
+    kSliceVersions,
+    kSliceTags,
+    kDropLooked,
+    kCountMembers,
+    kCountTasks,
+    kQueuedDevices,
+    kFailedDevices,
+    kWaitingDevices,
+    kDeleteExplanation,
     kDueDevices,
     kDevicesAfter,
     kRegisteredDevices,

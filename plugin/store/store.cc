@@ -167,15 +167,6 @@ std::vector<DeviceRef> Devices(Query& query) {
   return devices;
 }
 
-std::vector<Candidate> Candidates(Query& query) {
-  std::vector<Candidate> candidates;
-  while (query.Next()) {
-    candidates.push_back(
-        {{query.Int(0), {query.Text(1), query.Text(2)}}, query.Flag(3), query.Flag(4)});
-  }
-  return candidates;
-}
-
 }  // namespace
 
 core::Result<std::vector<DeviceRef>> Store::DueDevices(core::Instant steady, int limit) {
@@ -189,6 +180,8 @@ Status Store::ShiftDeadlines(core::Duration by) {
   return impl_->RunWrite([&]() -> Status {
     impl_->Write();
     impl_->Ask(sql::kShiftDeadlines).Bind(by).Run();
+    impl_->Ask(sql::kShiftProgressed).Bind(by).Run();
+    impl_->Ask(sql::kShiftReturned).Bind(by).Run();
     return {};
   });
 }
@@ -200,18 +193,10 @@ Status Store::SavePlanState(const PlanState& state) {
     impl_->Write();
     impl_->Ask(sql::kSavePlanState)
         .Bind(state.plan, Name(state.phase), state.reason, state.order, state.activated,
-              state.scanned_id, state.scanned, state.ended)
+              state.scanned_id, state.scanned, state.ended, state.halted, state.base_failed,
+              state.base_ended, state.last_device_id, state.members, state.picked)
         .Run();
     return {};
-  });
-}
-
-core::Result<std::vector<Candidate>> Store::DevicesAfter(std::string_view plan,
-                                                         std::string_view product,
-                                                         std::int64_t after_id, int limit) {
-  return impl_->Run([&]() -> core::Result<std::vector<Candidate>> {
-    Query query = impl_->Ask(sql::kDevicesAfter);
-    return Candidates(query.Bind(plan, product, after_id, limit));
   });
 }
 
@@ -317,6 +302,9 @@ core::Result<int> Store::Prune(core::Instant before, int limit) {
       for (const std::int64_t id : ids) {
         impl_->Write();
         pruned += impl_->Ask(erase).Bind(id).Run();
+        if (erase == sql::kDeleteRequest) {
+          impl_->Ask(sql::kDeleteExplanation).Bind(id).Run();
+        }
       }
     }
     return pruned;

@@ -45,6 +45,11 @@ struct Options {
   // this call; false gives up (kUnavailable). Empty: waits for ever.
   std::function<bool(core::Duration waited)> wait;
   std::int64_t cache_bytes = 32 << 20;
+  // Called for each package of a plan when the catalogue is loaded; gives why it may not be
+  // delivered, or "". Empty: every package may.
+  std::function<std::string(const std::string& product, const std::string& public_key,
+                            const core::Package& package)>
+      check_package;
   bool durable = true;  // a commit is on the disk when Commit() returns; false: a power cut may
                         // lose the last ones
 };
@@ -79,16 +84,35 @@ struct PlanState {
   std::int64_t scanned_id = 0;  // cursor of the activation: see DevicesAfter()
   bool scanned = false;         // every device of that time was matched
   std::optional<core::Instant> ended;
+  std::string halted = {};            // why it halted by itself; empty: it did not
+  std::int64_t base_failed = 0;  // failed and ended tasks when a person let it go on
+  std::int64_t base_ended = 0;
+  std::int64_t last_device_id = 0;  // static: the last device registered at the activation
+  std::int64_t members = 0;         // static with a percentage: devices that matched ...
+  std::int64_t picked = 0;          // ... and those that have a task
+};
+
+// Where devices publish a value of theirs anyway.
+enum class Measure { kBattery, kSignal, kFreeBytes };
+struct Telemetry {
+  std::string product;
+  Measure value = Measure::kBattery;
+  std::string topic;  // with {device}, perhaps {product}
+  std::string path;   // JSON pointer; empty: the payload is the number
 };
 
 struct ProductEntry {
   core::Product product;
   std::string dialect;
   std::int64_t max_devices = 0;  // that may register themselves
+  std::string public_key;        // PEM; not empty: only packages that it has signed are delivered
   std::map<std::string, Component, std::less<>> components;
   // wanted active or paused and neither ended nor canceled; priority descending, order ascending.
   // Also those not activated yet (no `state`) and those held.
   std::vector<std::shared_ptr<const core::Plan>> in_force;
+  bool tags = false;         // one of them asks for tags
+  bool new_reports = false;  // one of them is joined by any report
+  bool scanning = false;     // one of them is static, and its scan has not ended
 };
 
 struct PlanEntry {
@@ -99,6 +123,9 @@ struct PlanEntry {
 struct Settings {
   int log_days = 365;
   std::int64_t download_bytes_per_second = 0;  // of all downloads together; 0: no limit
+  std::optional<std::string> stopped;          // everything is, for this reason
+  core::seconds scan{600};        // of the clock: connected devices are looked at; 0: never
+  core::seconds scan_jitter{60};  // spread over this
 };
 
 // Everything that people configured and that can still matter, as of one read. Immutable.
@@ -108,6 +135,8 @@ struct Catalogue {
   // still have a live task (not ended, or owing a cancel).
   std::map<std::string, PlanEntry, std::less<>> plans;
   Settings settings;
+  std::vector<Telemetry> telemetry;
+  bool holds = false;  // there are any
 
   const ProductEntry* FindProduct(std::string_view name) const;
   std::shared_ptr<const core::Plan> FindPlan(std::string_view name) const;  // null: not in it
@@ -119,6 +148,7 @@ struct KnownDevice {
   core::Device device;      // id 0: not registered; then only `key` and `disabled` are set
   bool configured = false;  // people made a row in `device`
   bool retired = false;     // by people: leaves every scope
+  std::vector<core::Streak> streaks;
 };
 
 struct DeviceTasks {
@@ -130,6 +160,8 @@ struct DeviceTasks {
 struct Listed {
   bool white = false;
   bool black = false;
+  std::optional<std::int64_t> rank;      // on the whitelist, by people
+  std::optional<std::int64_t> position;  // on the whitelist, as it was written
 };
 
 struct DeviceRef {
@@ -137,11 +169,20 @@ struct DeviceRef {
   core::DeviceKey key;
 };
 
-// A device that a plan's scope names.
+// A device that a plan's scope may name. Of `device` there are id, key, disabled, retired, seen,
+// installed and, if the plan asks for them, tags.
 struct Candidate {
-  DeviceRef device;
+  core::Device device;
+  Listed listed;
   bool has_task = false;  // of this plan
-  bool black = false;     // on its blacklist, or retired
+  bool looked = false;    // it was looked at before the scan came to it
+  std::int64_t hash = 0;  // of a member
+};
+
+// A queued task's device.
+struct Queued {
+  DeviceRef device;
+  core::Reason reason = core::Reason::kNone;
 };
 
 // ---------------------------------------------------------------- journal, requests, packages
@@ -157,7 +198,7 @@ struct Change {
 
 struct Request {
   std::int64_t id = 0;
-  std::string act;      // release, cancel, retry, consent
+  std::string act;      // release, cancel, retry, consent, explain
   std::string plan;     // may be empty
   std::string product;  // may be empty
   std::string device;   // may be empty
@@ -263,7 +304,9 @@ class Store {
 
   // -- loads: inside or outside a transaction
   core::Result<std::shared_ptr<const Catalogue>> LoadCatalogue();
-  core::Result<KnownDevice> LoadDevice(const core::DeviceKey& key);
+  core::Result<KnownDevice> LoadDevice(const core::DeviceKey& key, bool tags = false);
+  // The widest hold that is in force for the device at `wall`.
+  core::Result<std::optional<core::Hold>> LoadHold(const core::DeviceKey& key, core::Instant wall);
   // `device` needs id and key. A task whose plan is not in `catalogue` has a plan of that name that
   // is canceled and empty.
   core::Result<DeviceTasks> LoadTasks(const core::Device& device, const Catalogue& catalogue);
@@ -298,13 +341,44 @@ class Store {
   // -- deadlines, on the steady scale
   core::Result<std::optional<core::Instant>> NextDeadline();
   core::Result<std::vector<DeviceRef>> DueDevices(core::Instant steady, int limit);
+  // Moves everything on the steady scale.
   Status ShiftDeadlines(core::Duration by);
 
+  // -- brakes: when the next hold, and the next time aside, ends after `wall`
+  core::Result<std::optional<core::Instant>> NextHoldEnd(core::Instant wall);
+  core::Result<std::optional<core::Instant>> NextStreakEnd(core::Instant wall);
+  // Devices whose time aside ended after `after` and up to `until`.
+  core::Result<std::vector<DeviceRef>> StreaksEnded(core::Instant after, core::Instant until,
+                                                    int limit);
+  Status DropStreaks(std::int64_t device_id);
+
   // -- plans. Slices of at most `limit`, in ascending order; fewer than `limit`: that was the end.
+  // Of a plan that has a row already, only what people read: phase, reason and times.
   Status SavePlanState(const PlanState& state);
+  // The rest of the row: how far the activation is, and whether the plan has halted by itself.
+  Status SaveScan(const PlanState& state);
+  Status SaveHalt(const PlanState& state);
   // Registered devices of `product` with id > after_id.
-  core::Result<std::vector<Candidate>> DevicesAfter(std::string_view plan, std::string_view product,
+  core::Result<std::vector<Candidate>> DevicesAfter(const core::Plan& plan, std::int64_t after_id,
+                                                    int limit);
+  // Members of a static plan with a percentage, after (hash, id) in the order of picking.
+  core::Result<std::vector<Candidate>> MembersAfter(const core::Plan& plan, std::int64_t hash,
                                                     std::int64_t after_id, int limit);
+  // Inserts new tasks of devices that are away, with nothing else to write.
+  Status AddTasks(std::span<const std::pair<std::int64_t, core::Task>> tasks);
+  Status AddMember(std::string_view plan, std::int64_t hash, std::int64_t device_id);
+  // A device was looked at before the scan of a static plan came to it; forgotten when it ends.
+  Status AddLooked(std::string_view plan, std::int64_t device_id);
+  Status DropLooked(std::string_view plan);
+  core::Result<std::int64_t> CountMembers(std::string_view plan);
+  core::Result<std::int64_t> CountTasks(std::string_view plan, core::TaskState state);
+  // Devices with a queued task of the plan; with a failed one.
+  core::Result<std::vector<Queued>> QueuedDevices(std::string_view plan,
+                                                  std::int64_t after_device_id, int limit);
+  core::Result<std::vector<DeviceRef>> FailedDevices(std::string_view plan,
+                                                     std::int64_t after_device_id, int limit);
+  // Devices whose task waits for the plan's pace, in their order.
+  core::Result<std::vector<DeviceRef>> WaitingDevices(std::string_view plan, int limit);
   // Devices with a task of the plan that has not ended or owes a cancel.
   core::Result<std::vector<DeviceRef>> LiveDevices(std::string_view plan,
                                                    std::int64_t after_device_id, int limit);
@@ -317,6 +391,14 @@ class Store {
   core::Result<std::vector<Request>> NewRequests(int limit);
   Status AnswerRequest(std::int64_t id, RequestState state, std::string_view answer,
                        core::Instant wall);
+
+  // One verdict of an answer to a request 'explain'. `when` is wall time.
+  Status Explain(std::int64_t request, std::string_view plan, int seq, std::string_view rule,
+                 bool ok, std::string_view reason, std::string_view value, std::string_view limit,
+                 std::optional<core::Instant> when);
+
+  // Makes the table of zones hold exactly `names`.
+  Status SetZones(std::span<const std::string> names);
 
   // -- packages
   core::Result<std::vector<PackageFile>> PackageFiles();

@@ -672,10 +672,8 @@ TEST(Deadline, AnyUplinkRestartsItAndEtaAndSleepExtendIt) {  // [N-26]
   EXPECT_EQ(*sleeper.Of("spring").deadline - sleeper.now.steady, seconds(20000));
 }
 
-// Runs the deadline of the open task out, as the engine would.
 void RunOut(Site& site) {
-  site.Pass(std::chrono::ceil<seconds>(*site.Of("spring").deadline - site.now.steady));
-  site.Deadline();
+  site.RunOut();
 }
 
 TEST(Deadline, ADeviceThatIsAwayIsWaitedForOnceForLongest) {  // [N-26]
@@ -724,7 +722,7 @@ TEST(Deadline, NoAttemptBeginsWhileTheDeviceIsAway) {  // [N-26]
   ASSERT_TRUE(site.Got<Download>());
   EXPECT_EQ(site.Got<Download>()->attempt, 2);
   site = waits;
-  site.plans[0]->retry = {2, seconds(0)};
+  site.plans[0]->retry = {2, seconds(0), {Reason::kInstallTimeout, Reason::kDownloadFailed}};
   site.Tell(name, "main", PS::kInstalling);
   site.Disconnect();
   RunOut(site);

@@ -58,6 +58,10 @@ struct Site {
   std::vector<LogEntry> log;
   std::uint64_t download_connection = 0, owed_connection = 0, generation = 0;
   bool outbox_full = false;
+  std::map<std::string, PlanNow, std::less<>> pace;
+  std::optional<std::string> stopped;
+  std::optional<Hold> hold;
+  std::vector<Streak> streaks;
   Now now{Instant(std::chrono::hours(480000)), Instant(std::chrono::hours(480000)), true};
   Decision last;
   int named = 0;
@@ -107,6 +111,10 @@ struct Site {
     s.download_connection = download_connection;
     s.owed_connection = owed_connection;
     s.outbox_full = outbox_full;
+    s.plans = pace;
+    s.stopped = stopped;
+    s.hold = hold;
+    s.streaks = streaks;
     for (auto& [name, stored] : tasks) {
       stored.listed_white = white[stored.plan->name];
       stored.listed_black = black[stored.plan->name];
@@ -135,7 +143,9 @@ struct Site {
       const bool has = std::any_of(tasks.begin(), tasks.end(), [&](const auto& one) {
         return one.second.plan->name == plan->name;
       });
-      if (prospects && !has && plan->wanted == Wanted::kActive) {
+      const bool asked_for = prospects || (arrives && plan->new_reports);
+      if (asked_for && !has && plan->wanted == Wanted::kActive &&
+          plan->scope_kind == ScopeKind::kDynamic) {
         s.prospects.push_back(MakeTask(plan, "task-" + std::to_string(++named), now.wall));
         s.prospects.back().listed_white = white[plan->name];
         s.prospects.back().listed_black = black[plan->name];
@@ -152,6 +162,8 @@ struct Site {
     for (Task& row : decision.tasks) {
       Store(row, decision);
     }
+    EXPECT_EQ(decision.streaks_changed, decision.streaks != streaks);
+    streaks = decision.streaks;
     log.insert(log.end(), decision.log.begin(), decision.log.end());
     download_connection = decision.download_connection;
     owed_connection = decision.owed_connection;
@@ -159,10 +171,15 @@ struct Site {
       const bool reply = std::holds_alternative<Reply>(decision.messages[i]);
       EXPECT_TRUE(reply || device.connection != 0) << "a message to a device that is away";
       EXPECT_TRUE(!reply || i + 1 == decision.messages.size()) << "something after the reply";
+      EXPECT_TRUE(!IsBraked() || reply || std::holds_alternative<Cancel>(decision.messages[i]))
+          << "an offer or a download in spite of a brake";
     }
+    EXPECT_TRUE(!IsBraked() || !decision.blocks) << "blocks in spite of a brake";
     last = std::move(decision);
     return last;
   }
+
+  bool IsBraked() const { return stopped || (hold && (!hold->until || now.wall < *hold->until)); }
 
   void Store(Task& row, const Decision& decision) {
     const auto found = tasks.find(row.name);
@@ -183,6 +200,8 @@ struct Site {
     }
     if (old == TaskState::kQueued && IsOpen(row.state)) {
       const Plan& plan = *row.plan;
+      EXPECT_TRUE(!IsBraked() && !plan.halted && (!plan.start || now.wall >= *plan.start))
+          << "an offer that is braked";
       EXPECT_TRUE(now.trusted && plan.wanted == Wanted::kActive && !plan.held &&
                   (!plan.end || now.wall < *plan.end) && !device.disabled && !device.retired &&
                   !row.listed_black && (plan.scope == Scope::kAll || row.listed_white) &&
@@ -217,8 +236,8 @@ struct Site {
           }
         },
         body);
-    return Apply(DecideUplink(Load(task, std::get_if<VersionReport>(&body)),
-                              Uplink{std::move(id), {}, std::move(body)}, now));
+    const Snapshot s = Load(task, std::get_if<VersionReport>(&body));
+    return Apply(DecideUplink(s, Uplink{std::move(id), {}, std::move(body)}, now));
   }
   const Decision& Report(std::map<std::string, std::string> components, std::string boot_id = {},
                          std::optional<std::string> task = {}) {
@@ -240,6 +259,31 @@ struct Site {
   }
   const Decision& Deadline() { return Apply(DecideDeadline(Load(), now)); }
   const Decision& Next() { return Apply(DecideNext(Load(), now)); }
+  // Runs the deadline of the open task out, as the engine would.
+  const Decision& RunOut(const std::string& plan = "spring") {
+    Pass(std::chrono::ceil<seconds>(*Of(plan).deadline - now.steady));
+    return Deadline();
+  }
+  // A plan takes up the device, as the engine does when the plan is activated.
+  const Decision& Join(const std::shared_ptr<Plan>& plan) {
+    plan->order = static_cast<std::int64_t>(plans.size());
+    plans.push_back(plan);
+    Task task = MakeTask(plan, "task-" + std::to_string(++named), now.wall);
+    return Apply(DecideJoin(Load(), std::move(task), now));
+  }
+  const Decision& Consent(const std::string& task) {
+    return Apply(DecideConsent(Load(), task, "by post", now));
+  }
+  const Decision& Again(const std::string& plan = "spring") {
+    const Task ended = Of(plan);
+    tasks.erase(ended.name);
+    return Apply(DecideRetry(Load(), ended, "task-" + std::to_string(++named), "", now));
+  }
+  bool HasLogged(const std::string& event, const std::string& detail) const {
+    return std::any_of(log.begin(), log.end(), [&](const LogEntry& one) {
+      return one.event == event && one.detail.find(detail) != std::string::npos;
+    });
+  }
   const Decision& CancelTask(const std::string& task) {
     return Apply(DecideCancel(Load(), task, Reason::kPlanCanceled, "", now));
   }

@@ -21,14 +21,14 @@ TEST(Step, EveryPairOfStateAndEventIsDecidedAsExpected) {
   using S = TaskState;
   using E = TaskEvent;
   std::map<std::pair<S, E>, S> expected{
-      {{S::kQueued, E::kOffer}, S::kOffered},       {{S::kQueued, E::kSucceed}, S::kSucceeded},
-      {{S::kQueued, E::kCancel}, S::kCanceled},     {{S::kAccepted, E::kPostpone}, S::kPostponed},
-      {{S::kAccepted, E::kWithdraw}, S::kQueued},   {{S::kDownloading, E::kWithdraw}, S::kQueued},
-      {{S::kWaiting, E::kWithdraw}, S::kQueued},    {{S::kWaiting, E::kResume}, S::kAccepted},
-      {{S::kRetrying, E::kDownload}, S::kAccepted}, {{S::kRetrying, E::kFail}, S::kFailed},
-      {{S::kRetrying, E::kSucceed}, S::kSucceeded}, {{S::kRetrying, E::kCancel}, S::kCanceled},
-      {{S::kFailed, E::kSucceed}, S::kSucceeded},   {{S::kRefused, E::kSucceed}, S::kSucceeded},
-      {{S::kRetrying, E::kReboot}, S::kRebooting},
+      {{S::kQueued, E::kOffer}, S::kOffered},        {{S::kQueued, E::kSucceed}, S::kSucceeded},
+      {{S::kQueued, E::kCancel}, S::kCanceled},      {{S::kQueued, E::kFail}, S::kFailed},
+      {{S::kAccepted, E::kPostpone}, S::kPostponed}, {{S::kAccepted, E::kWithdraw}, S::kQueued},
+      {{S::kDownloading, E::kWithdraw}, S::kQueued}, {{S::kWaiting, E::kWithdraw}, S::kQueued},
+      {{S::kWaiting, E::kResume}, S::kAccepted},     {{S::kRetrying, E::kDownload}, S::kAccepted},
+      {{S::kRetrying, E::kFail}, S::kFailed},        {{S::kRetrying, E::kSucceed}, S::kSucceeded},
+      {{S::kRetrying, E::kCancel}, S::kCanceled},    {{S::kFailed, E::kSucceed}, S::kSucceeded},
+      {{S::kRefused, E::kSucceed}, S::kSucceeded},   {{S::kRetrying, E::kReboot}, S::kRebooting},
   };
   for (const S state : {S::kOffered, S::kPostponed}) {
     expected[{state, E::kWithdraw}] = S::kQueued;

@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "package/threads.h"
+
 namespace ota::engine {
 namespace {
 
@@ -100,7 +102,7 @@ TEST(Wake, PutsTheDispositionOfTheSignalBack) {
 TEST(SignalsBlocked, ThreadsStartWithAllSignalsBlocked) {
   sigset_t inside;
   {
-    const SignalsBlocked blocked;
+    const package::AllSignalsBlocked blocked;
     std::thread([&] { pthread_sigmask(SIG_BLOCK, nullptr, &inside); }).join();
   }
   for (const int signal : {SIGURG, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD}) {

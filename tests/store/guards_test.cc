@@ -40,20 +40,26 @@ const std::vector<Case> kCases = {
      "DELETE FROM device WHERE name = 'd2'",
      "it has tags"},
     {"DELETE FROM device WHERE name = 'd1'", nullptr},
-    // signatures are not served
-    {"INSERT INTO product(name, public_key) VALUES ('x', 'PEM')", "does not serve signatures"},
-    {"UPDATE product SET public_key = '' WHERE name = 'pump'", "does not serve signatures"},
+    // signatures: 004-12
+    {"INSERT INTO product(name, public_key) VALUES ('x', 'PEM')", "must be a public key in PEM"},
+    {"UPDATE product SET public_key = '' WHERE name = 'pump'", "must be a public key in PEM"},
     {"INSERT OR REPLACE INTO product(name, public_key) VALUES ('pump', 'PEM')",
-     "does not serve signatures"},
-    {"UPDATE package SET manifest = x'00' WHERE name = 'main-3'", "does not serve signatures"},
-    {"UPDATE package SET signature = x'' WHERE name = 'main-3'", "does not serve signatures"},
-    {"UPDATE package SET key_id = 'k' WHERE name = 'main-3'", "does not serve signatures"},
+     "must be a public key in PEM"},
+    {"UPDATE package SET manifest = x'00' WHERE name = 'main-3'", "go together"},
+    {"UPDATE package SET signature = x'00' WHERE name = 'main-3'", "go together"},
+    {"UPDATE package SET key_id = 'k' WHERE name = 'main-3'", "go together"},
+    {"UPDATE package SET manifest = x'7b7d', signature = x'', key_id = 'k' WHERE name = 'main-3'",
+     "must be 1 to 1024 bytes"},
+    {"UPDATE package SET manifest = x'7b7d', signature = x'00', key_id = 'k' WHERE name = 'main-3'",
+     nullptr},
+    {"UPDATE package SET manifest = x'7b7d', signature = x'00', key_id = 'k' WHERE name = 'main-2'",
+     "it cannot change"},
     {"INSERT INTO package(product, name, component, version, signature) VALUES ('thermo', 'x', "
      "'main', '1', x'00')",
-     "does not serve signatures"},
+     "go together"},
     {"INSERT OR REPLACE INTO package(product, name, component, version, key_id) VALUES ('thermo', "
      "'main-3', 'main', '3.0', 'k')",
-     "does not serve signatures"},
+     "go together"},
     // packages
     {"INSERT INTO package(product, name, component, version) VALUES ('thermo', 'x', 'none', '1')",
      "no such component"},
@@ -179,7 +185,8 @@ const std::vector<Case> kCases = {
     {"UPDATE plan_component SET full = 'bare' WHERE plan = 'draft'; UPDATE plan SET wanted = "
      "'active' WHERE name = 'draft'",
      "has no files"},
-    {"INSERT INTO plan_source VALUES ('draft', 'main', '1');"
+    {"UPDATE profile SET dynamic_unique = 'none';"
+     "INSERT INTO plan_source VALUES ('draft', 'main', '1');"
      "INSERT OR REPLACE INTO plan_component(plan, seq, component, full) VALUES ('draft', 1, "
      "'radio', 'radio-2');"
      "UPDATE plan SET wanted = 'active' WHERE name = 'draft'",
@@ -244,15 +251,14 @@ const std::vector<Case> kCases = {
     {"INSERT INTO setting VALUES ('log_days', '1e2')", "from 1 to 3650"},
     {"INSERT INTO setting VALUES ('log_days', '')", "from 1 to 3650"},
     {"INSERT INTO setting VALUES ('download_bytes_per_second', '-1')", "from 0"},
-    {"INSERT INTO setting VALUES ('download_connections', '10')", "must be log_days or"},
+    {"INSERT INTO setting VALUES ('download_connections', '10')", "must be log_days, download"},
     {"INSERT INTO setting VALUES ('colour', 'red')", "setting.name"},
     // requests
     {"INSERT INTO request(act, plan) VALUES ('cancel', 'spring')", "names no device"},
     {"INSERT INTO request(act, product, device) VALUES ('cancel', 'thermo', 'd1')", nullptr},
     {"INSERT INTO request(act, plan, device) VALUES ('cancel', 'spring', 'd1')", nullptr},
     {"INSERT INTO request(act) VALUES ('cancel')", "names no device"},
-    {"INSERT INTO request(act, product, device) VALUES ('release', 'thermo', 'd1')",
-     "of a plan, or of all"},
+    {"INSERT INTO request(act, product, device) VALUES ('release', 'thermo', 'd1')", nullptr},
     {"INSERT INTO request(act) VALUES ('release')", nullptr},
     {"INSERT INTO request(act) VALUES ('dance')", "request.act"},
     {"INSERT INTO request(act, plan, device) VALUES ('cancel', 'none', 'd1')",
@@ -406,13 +412,21 @@ TEST_F(Guards, AWrittenRowIsJournaledWhenAValueDiffersAndOnlyThen) {
   EXPECT_EQ(changes("UPDATE plan SET wanted = 'paused' WHERE name = 'spring'"),
             "plan|update|thermo|spring|wanted active -> paused|\n");
   EXPECT_EQ(changes("UPDATE plan SET wanted = 'active' WHERE name = 'spring'"), "");
-  EXPECT_EQ(changes("INSERT OR REPLACE INTO plan_device VALUES ('spring', 'white', 'd1', 1)"), "");
-  EXPECT_EQ(changes("INSERT OR IGNORE INTO plan_device VALUES ('spring', 'white', 'd1', 7)"), "");
-  EXPECT_EQ(changes("INSERT INTO plan_device VALUES ('spring', 'white', 'd1', 1)"
-                    " ON CONFLICT(plan, list, device) DO UPDATE SET rank = excluded.rank"),
+  EXPECT_EQ(changes("INSERT OR REPLACE INTO plan_device(plan, list, device, rank) VALUES "
+                    "('spring', 'white', 'd1', 1)"),
             "");
-  EXPECT_EQ(changes("INSERT INTO plan_device VALUES ('spring', 'white', 'd2', 1)"),
-            "plan_device|insert|thermo|spring|white d2|\n");
+  EXPECT_EQ(changes("INSERT OR IGNORE INTO plan_device(plan, list, device, rank) VALUES ('spring', "
+                    "'white', 'd1', 7)"),
+            "");
+  EXPECT_EQ(
+      changes(
+          "INSERT INTO plan_device(plan, list, device, rank) VALUES ('spring', 'white', 'd1', 1)"
+          " ON CONFLICT(plan, list, device) DO UPDATE SET rank = excluded.rank"),
+      "");
+  EXPECT_EQ(
+      changes(
+          "INSERT INTO plan_device(plan, list, device, rank) VALUES ('spring', 'white', 'd2', 1)"),
+      "plan_device|insert|thermo|spring|white d2|\n");
   EXPECT_EQ(changes("INSERT OR REPLACE INTO product(name, remarks) VALUES ('pump', 'x')"),
             "product|insert|pump|pump||\n");
   EXPECT_EQ(changes("DELETE FROM package WHERE name = 'bare'"), "package|delete|thermo|bare||\n");

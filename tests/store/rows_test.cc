@@ -192,7 +192,11 @@ void ExpectSame(const core::Task& left, const core::Task& right) {
     EXPECT_EQ(one.progress, two.progress);
     EXPECT_EQ(one.installing, two.installing);
     EXPECT_EQ(one.boot_id, two.boot_id);
+    EXPECT_EQ(one.full, two.full);
+    EXPECT_EQ(one.returned, two.returned);
   }
+  EXPECT_EQ(left.position, right.position);
+  EXPECT_EQ(left.progressed, right.progressed);
 }
 
 TEST_F(Rows, EveryFieldOfATaskComesBack) {
@@ -222,9 +226,11 @@ TEST_F(Rows, EveryFieldOfATaskComesBack) {
   changed.retries = 1;
   changed.deadline = At(500);
   changed.offered = At(400);
+  changed.position = -(std::int64_t{1} << 62);
+  changed.progressed = At(450);
   changed.components = {{"main", core::ComponentState::kCurrent, "1.1", "2.1",
-                         core::PackageKind::kFull, 2, 30, core::ProgressState::kWaiting, true,
-                         "b"}};
+                         core::PackageKind::kFull, 2, 30, core::ProgressState::kWaiting, true, "b",
+                         true, At(480)}};
   Save(decision);
   tasks = store_->LoadTasks(decision.device, *catalogue_);
   ASSERT_TRUE(tasks && tasks->open);
@@ -276,7 +282,7 @@ TEST_F(Rows, EveryStateReasonAndProgressCanBeStored) {
     task.state = static_cast<core::TaskState>(value);
     check();
   }
-  for (int value = 0; value <= static_cast<int>(core::Reason::kComponentGone); ++value) {
+  for (int value = 0; value <= static_cast<int>(core::Reason::kNoFullProgress); ++value) {
     task.reason = static_cast<core::Reason>(value);
     check();
   }
@@ -321,7 +327,8 @@ TEST_F(Rows, TheDatabaseRefusesASecondOpenTask) {
 }
 
 TEST_F(Rows, QueuedTasksComeByPriorityAndThenByOrder) {
-  ASSERT_EQ(Shell("UPDATE plan SET priority = 5 WHERE name = 'draft';"
+  ASSERT_EQ(Shell("UPDATE profile SET dynamic_unique = 'none';"
+                  "UPDATE plan SET priority = 5 WHERE name = 'draft';"
                   "INSERT INTO plan(name, product) VALUES ('a', 'thermo');"
                   "INSERT INTO plan_component(plan, seq, component, full) VALUES ('a', 1, 'main', "
                   "'main-2');"
@@ -514,6 +521,208 @@ TEST_F(Rows, AnEndedPlanStaysEnded) {
   EXPECT_FALSE(catalogue_->FindPlan("spring"));
 }
 
+TEST_F(Rows, APlanHasEverythingThatItsRowsSay) {
+  ASSERT_EQ(Shell("UPDATE plan SET wanted = 'canceled' WHERE name = 'spring';"
+                  "INSERT INTO plan(name, product, kind, scope_kind, percent, trigger, start_ms,"
+                  " end_ms, at_end, zone, window_from, window_to, rate, max_open, bytes_per_second,"
+                  " max_age_s, unknown, override, strict_progress, timeout_s, halt_percent)"
+                  " VALUES ('full', 'thermo', 'batch', 'static', 25, 'request', 11, 99000000,"
+                  " 'force', 'Europe/Berlin', '22:30', '24:00', 600, 50, 1000000, 3600, 'wait', 1,"
+                  " 1, 600, 40);"
+                  "INSERT INTO plan_component(plan, seq, component, full)"
+                  " VALUES ('full', 1, 'main', 'main-2');"
+                  "INSERT INTO plan_match VALUES ('full', 'site', 'b'), ('full', 'site', 'a');"
+                  "INSERT INTO plan_retry VALUES ('full', 'download_timeout');"
+                  "UPDATE profile SET grace_s = 7, halt_failures = 9, loop_max = 4,"
+                  " quarantine_s = 60, fails_when_busy = 1 WHERE name = 'default';"
+                  "UPDATE plan SET wanted = 'active' WHERE name = 'full'"),
+            "");
+  ASSERT_TRUE(store_->Begin());
+  PlanState saved{"full", PlanPhase::kActive, "", 0, At(1), 5, false, {}};
+  saved.last_device_id = 77;
+  ASSERT_TRUE(store_->SavePlanState(saved));
+  saved.halted = "3 failed";
+  saved.base_failed = 2;
+  saved.base_ended = 3;
+  ASSERT_TRUE(store_->SaveHalt(saved));
+  saved.members = 40;
+  saved.picked = 10;
+  ASSERT_TRUE(store_->SaveScan(saved));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  Load();
+  const core::Plan& plan = *catalogue_->FindPlan("full");
+  EXPECT_EQ(plan.scope_kind, core::ScopeKind::kStatic);
+  EXPECT_EQ(plan.percent, 25);
+  EXPECT_EQ(plan.trigger, core::Trigger::kRequest);
+  EXPECT_EQ(plan.start, At(11));
+  EXPECT_EQ(plan.at_end, core::AtEnd::kForce);
+  ASSERT_TRUE(plan.window);
+  EXPECT_EQ(plan.window->zone, "Europe/Berlin");
+  EXPECT_EQ(plan.window->from, std::chrono::minutes(22 * 60 + 30));
+  EXPECT_EQ(plan.window->to, std::chrono::minutes(24 * 60));
+  EXPECT_EQ(plan.rate, 600);
+  EXPECT_EQ(plan.max_open, 50);
+  EXPECT_EQ(plan.bytes_per_second, 1'000'000);
+  EXPECT_EQ(plan.conditions.max_age, seconds(3600));
+  EXPECT_TRUE(plan.conditions.unknown_waits);
+  EXPECT_TRUE(plan.overrides && plan.strict_progress && plan.fails_when_busy);
+  EXPECT_EQ(plan.grace, seconds(7));
+  EXPECT_EQ(plan.timeout, seconds(600));
+  EXPECT_EQ(plan.halt.failures, 9) << "the profile's";
+  EXPECT_EQ(plan.halt.percent, 40) << "the plan's own";
+  EXPECT_EQ(plan.halt.sample, 10);
+  EXPECT_EQ(plan.loop.max, 4);
+  EXPECT_EQ(plan.loop.quarantine, seconds(60));
+  EXPECT_EQ(plan.match, (std::map<std::string, std::vector<std::string>>{{"site", {"a", "b"}}}));
+  EXPECT_THAT(plan.retry.reasons, ElementsAre(core::Reason::kDownloadTimeout));
+  EXPECT_TRUE(plan.halted);
+  EXPECT_EQ(plan.halted_reason, "3 failed");
+  const PlanState& state = *catalogue_->plans.at("full").state;
+  EXPECT_EQ(std::tuple(state.base_failed, state.base_ended, state.last_device_id, state.members,
+                       state.picked, state.scanned_id),
+            std::tuple(2, 3, 77, 40, 10, 5));
+  const ProductEntry& product = *catalogue_->FindProduct("thermo");
+  EXPECT_TRUE(product.tags && product.scanning && !product.new_reports);
+  EXPECT_FALSE(catalogue_->FindProduct("pump")->tags);
+}
+
+TEST_F(Rows, APlanWithoutLimitsHasNone) {
+  const core::Plan& plan = *catalogue_->FindPlan("spring");
+  EXPECT_FALSE(plan.rate || plan.max_open || plan.bytes_per_second || plan.window || plan.start ||
+               plan.percent || plan.timeout);
+  EXPECT_EQ(plan.scope_kind, core::ScopeKind::kDynamic);
+  EXPECT_EQ(plan.halt.failures, 3);
+}
+
+TEST_F(Rows, TheWidestHoldInForceCounts) {
+  const core::DeviceKey key{"thermo", "d1"};
+  EXPECT_FALSE(catalogue_->holds);
+  EXPECT_FALSE(*store_->LoadHold(key, At(0)));
+  ASSERT_EQ(Shell("INSERT INTO hold(product, device, reason) VALUES ('thermo', 'd1', 'own');"
+                  "INSERT INTO hold(product, until_ms, reason) VALUES ('thermo', 500, 'product');"
+                  "INSERT INTO hold(until_ms, reason) VALUES (100, 'site');"),
+            "");
+  Load();
+  EXPECT_TRUE(catalogue_->holds);
+  EXPECT_EQ((*store_->LoadHold(key, At(99)))->reason, "site");
+  EXPECT_EQ((*store_->LoadHold(key, At(100)))->reason, "product");
+  EXPECT_EQ((*store_->LoadHold(key, At(100)))->until, At(500));
+  EXPECT_EQ((*store_->LoadHold(key, At(500)))->reason, "own");
+  EXPECT_FALSE(*store_->LoadHold({"thermo", "d2"}, At(500)));
+  EXPECT_FALSE(*store_->LoadHold({"pump", "d1"}, At(500)));
+  EXPECT_EQ(*store_->NextHoldEnd(At(99)), At(100));
+  EXPECT_EQ(*store_->NextHoldEnd(At(100)), At(500));
+  EXPECT_FALSE(*store_->NextHoldEnd(At(500)));
+}
+
+TEST_F(Rows, StreaksAreReplacedAsAWholeAndFoundWhenTheirTimeEnds) {
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.streaks_changed = true;
+  decision.streaks = {{"main", "2.0", 3, true, At(500)}, {"radio", "2.0", 1, false, {}}};
+  Save(decision);
+  EXPECT_EQ(store_->LoadDevice({"thermo", "d1"})->streaks, decision.streaks);
+  EXPECT_EQ(*store_->NextStreakEnd(At(0)), At(500));
+  EXPECT_THAT(*store_->StreaksEnded(At(0), At(499), 10), IsEmpty());
+  EXPECT_THAT(*store_->StreaksEnded(At(499), At(500), 10), SizeIs(1));
+  EXPECT_THAT(*store_->StreaksEnded(At(500), At(900), 10), IsEmpty());
+  decision.streaks_changed = false;
+  decision.streaks.clear();
+  Save(decision);
+  EXPECT_THAT(store_->LoadDevice({"thermo", "d1"})->streaks, SizeIs(2)) << "not asked to";
+  decision.streaks_changed = true;
+  Save(decision);
+  EXPECT_THAT(store_->LoadDevice({"thermo", "d1"})->streaks, IsEmpty());
+}
+
+TEST_F(Rows, TagsAreLoadedWhenTheyAreAskedFor) {
+  Register("d1");
+  ASSERT_EQ(Shell("INSERT INTO device_tag VALUES ('thermo', 'd1', 'site', 'north')"), "");
+  EXPECT_THAT(store_->LoadDevice({"thermo", "d1"})->device.tags, IsEmpty());
+  EXPECT_EQ(store_->LoadDevice({"thermo", "d1"}, true)->device.tags,
+            (std::map<std::string, std::string>{{"site", "north"}}));
+}
+
+TEST_F(Rows, MembersComeInTheOrderOfTheirHashWithWhatTheyHave) {
+  std::vector<core::Device> devices;
+  for (const char* name : {"d1", "d2", "d3"}) {
+    core::Decision decision;
+    decision.device.key = {"thermo", name};
+    decision.device.installed = {{"main", "1.0", false, At(1)}};
+    decision.installed_changed = true;
+    Save(decision);
+    devices.push_back(decision.device);
+  }
+  const core::Plan& plan = *catalogue_->FindPlan("spring");
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->AddMember("spring", 30, devices[0].id));
+  ASSERT_TRUE(store_->AddMember("spring", 10, devices[1].id));
+  ASSERT_TRUE(store_->AddMember("spring", 20, devices[2].id));
+  ASSERT_TRUE(store_->AddLooked("spring", devices[2].id));
+  core::Task task = NewTask("away", "spring");
+  task.reason = core::Reason::kOffline;
+  task.position = 5;
+  task.components.emplace_back().name = "main";
+  const std::vector<std::pair<std::int64_t, core::Task>> tasks = {{devices[1].id, task}};
+  ASSERT_TRUE(store_->AddTasks(tasks));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(*store_->CountMembers("spring"), 3);
+  auto members = store_->MembersAfter(plan, -1, 0, 10);
+  ASSERT_TRUE(members);
+  ASSERT_THAT(*members, SizeIs(3));
+  EXPECT_EQ(members->at(0).device.key.device, "d2");
+  EXPECT_TRUE(members->at(0).has_task);
+  EXPECT_EQ(members->at(1).device.key.device, "d3");
+  EXPECT_TRUE(members->at(1).looked);
+  EXPECT_THAT(members->at(2).device.installed, SizeIs(1));
+  EXPECT_THAT(*store_->MembersAfter(plan, 20, devices[2].id, 10), SizeIs(1));
+  EXPECT_EQ(*store_->CountTasks("spring", core::TaskState::kQueued), 1);
+  auto queued = store_->QueuedDevices("spring", 0, 10);
+  ASSERT_TRUE(queued);
+  ASSERT_THAT(*queued, SizeIs(1));
+  EXPECT_EQ(queued->at(0).reason, core::Reason::kOffline);
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->DropLooked("spring"));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(*store_->CountMembers("spring"), 3);
+  EXPECT_FALSE(store_->DevicesAfter(plan, 0, 10)->at(2).looked);
+}
+
+TEST_F(Rows, TasksThatWaitForThePaceComeInTheirOrder) {
+  std::int64_t position = 9;
+  for (const char* name : {"d1", "d2", "d3", "d4"}) {
+    core::Decision decision;
+    decision.device = Register(name);
+    decision.tasks = {NewTask(std::string("t-") + name, "spring")};
+    decision.tasks[0].position = position--;
+    decision.tasks[0].reason = std::string_view(name) == "d3"   ? core::Reason::kOffline
+                               : std::string_view(name) == "d2" ? core::Reason::kTooManyOpen
+                                                                : core::Reason::kRate;
+    Save(decision);
+  }
+  auto waiting = store_->WaitingDevices("spring", 10);
+  ASSERT_TRUE(waiting);
+  ASSERT_THAT(*waiting, SizeIs(3));
+  EXPECT_EQ(waiting->at(0).key.device, "d4");
+  EXPECT_EQ(waiting->at(1).key.device, "d2");
+  EXPECT_EQ(waiting->at(2).key.device, "d1");
+}
+
+TEST_F(Rows, TheTableOfZonesIsMadeToBeTheOneGiven) {
+  const auto set = [&](const std::vector<std::string>& names) {
+    ASSERT_TRUE(store_->Begin());
+    ASSERT_TRUE(store_->SetZones(names));
+    ASSERT_TRUE(store_->Commit(At(1)));
+  };
+  set({"Europe/Berlin", "UTC"});
+  EXPECT_EQ(Shell("SELECT name FROM zone"), "Europe/Berlin\nUTC\n");
+  set({"Asia/Kolkata", "UTC"});
+  EXPECT_EQ(Shell("SELECT name FROM zone"), "Asia/Kolkata\nUTC\n");
+  const std::int64_t commits = store_->commit_no();
+  set({"Asia/Kolkata", "UTC"});
+  EXPECT_EQ(store_->commit_no(), commits) << "the same names write nothing";
+}
+
 TEST_F(Rows, SettingsHaveDefaultsAndAreRead) {
   EXPECT_EQ(catalogue_->settings.log_days, 365);
   ASSERT_EQ(Shell("INSERT INTO setting VALUES ('log_days', '7'), ('download_bytes_per_second', "
@@ -539,15 +748,17 @@ TEST_F(Rows, SlicesGoThroughEveryDeviceOnce) {
   decision.device = devices[0];
   decision.tasks = {NewTask("t1", "spring")};
   Save(decision);
-  core::Result<std::vector<Candidate>> slice = store_->DevicesAfter("spring", "thermo", 0, 2);
+  const core::Plan& plan = *catalogue_->FindPlan("spring");
+  core::Result<std::vector<Candidate>> slice = store_->DevicesAfter(plan, 0, 2);
   ASSERT_TRUE(slice);
   ASSERT_THAT(*slice, SizeIs(2));
-  EXPECT_TRUE(slice->at(0).has_task && !slice->at(0).black);
-  EXPECT_TRUE(!slice->at(1).has_task && slice->at(1).black);  // retired
-  slice = store_->DevicesAfter("spring", "thermo", slice->at(1).device.id, 2);
+  EXPECT_TRUE(slice->at(0).has_task && slice->at(0).listed.white && !slice->at(0).listed.black);
+  EXPECT_EQ(slice->at(0).listed.rank, 1);
+  EXPECT_TRUE(!slice->at(1).has_task && slice->at(1).device.retired);
+  slice = store_->DevicesAfter(plan, slice->at(1).device.id, 2);
   ASSERT_THAT(*slice, SizeIs(1));
   EXPECT_EQ(slice->at(0).device.key, (core::DeviceKey{"thermo", "d9"}));
-  EXPECT_TRUE(slice->at(0).black);  // on the list
+  EXPECT_TRUE(slice->at(0).listed.black && !slice->at(0).listed.white);
 
   EXPECT_THAT(*store_->LiveDevices("spring", 0, 10), SizeIs(1));
   EXPECT_EQ(*store_->CountDevices("thermo"), 3);
@@ -571,6 +782,26 @@ TEST_F(Rows, DeadlinesAreFoundAndShifted) {
   ASSERT_TRUE(store_->ShiftDeadlines(core::Duration(500)));
   ASSERT_TRUE(store_->Commit(At(1)));
   EXPECT_EQ(*store_->NextDeadline(), At(1500));
+}
+
+TEST_F(Rows, EverythingOnTheScaleOfDeadlinesIsShifted) {
+  core::Decision decision;
+  decision.device = Register("d1");
+  decision.tasks = {NewTask("t1", "spring")};
+  core::Task& task = decision.tasks[0];
+  task.state = core::TaskState::kInstalling;
+  task.deadline = At(1000);
+  task.progressed = At(700);
+  task.components.emplace_back().name = "main";
+  task.components[0].returned = At(800);
+  Save(decision);
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->ShiftDeadlines(core::Duration(500)));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  const auto open = store_->LoadTasks(decision.device, *catalogue_)->open;
+  ASSERT_TRUE(open);
+  EXPECT_EQ(open->progressed, At(1200));
+  EXPECT_EQ(open->components[0].returned, At(1300));
 }
 
 TEST_F(Rows, WhatAnotherProcessDidIsSeen) {
@@ -760,7 +991,7 @@ TEST_F(Rows, ABatchThatFindsNoRoomIsRolledBackAndCanBeTriedAgain) {
       return begun;
     }
     core::LogEntry entry;
-    entry.detail = std::string(1000, 'x');
+    entry.detail = std::string(10000, 'x');  // more than the migrations left of the log
     for (int index = 0; index < 100; ++index) {
       if (Status logged = store_->Log(entry, {}, At(1)); !logged) {
         store_->Rollback();
