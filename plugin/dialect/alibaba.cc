@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/manifest.h"
 #include "dialect/envelope.h"
 #include "dialect/utf8.h"
 
@@ -202,6 +203,9 @@ std::string WriteData(const core::Download& download, bool tags) {
     if (!http) {
       out.Name("streamId").Integer(first.id);
     }
+  }
+  if (!download.signature.empty()) {
+    out.Name("digestsign").Text(core::Base64(download.signature));
   }
   if (tags) {
     WriteTags(out, download.tags);

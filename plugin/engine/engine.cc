@@ -545,7 +545,7 @@ store::Status Engine::NoteTime(core::Now now) {
   return {};
 }
 
-store::Status Engine::Arrivals() {
+store::Status Engine::Arrivals(core::Now now) {
   for (const Decoded& decoded : decoded_) {
     auto status = exchange_->Try(
         decoded.arrival->device, [&] { return exchange_->Uplink(decoded); },
@@ -655,7 +655,7 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
   status = status ? NoteTime(now) : status;
   // Who has waited longer goes before who arrives.
   status = status && !full ? plans_->Proceed(*store_, now) : status;
-  status = status ? Arrivals() : status;
+  status = status ? Arrivals(now) : status;
   status = status ? Deadlines(now) : status;
   status = status ? Telemetry() : status;
   status = status ? logins_.Work(*store_) : status;

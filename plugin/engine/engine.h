@@ -73,7 +73,7 @@ class Engine {
   store::Status LoadCatalogue(core::Now now);
   store::Status Changes(core::Now now, Timeline& timeline);
   store::Status NoteTime(core::Now now);
-  store::Status Arrivals();
+  store::Status Arrivals(core::Now now);
   store::Status Deadlines(core::Now now);
   store::Status Scan(core::Now now);
   store::Status Telemetry();

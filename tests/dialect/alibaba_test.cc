@@ -89,6 +89,14 @@ TEST(AlibabaPush, WithEverythingKeepsTheOrder) {
             R"("md5":"6d82707846ef42ae4db73bc71f7ca9e4"},"id":1777439217705,"message":"success"})");
 }
 
+TEST(AlibabaPush, CarriesTheSignatureOfASignedPackage) {
+  core::Download download = Full();
+  EXPECT_EQ(Payload(download).find("digestsign"), std::string::npos);
+  download.signature = "\x01\x02\x03";
+  EXPECT_NE(Payload(download).find(R"("data":{"size":30000,"digestsign":"AQID","sign":)"),
+            std::string::npos);
+}
+
 TEST(AlibabaPush, HasFilesOnlyForMoreThanOne) {
   core::Download download = Full();
   EXPECT_EQ(Payload(download).find("files"), std::string::npos);
