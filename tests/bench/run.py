@@ -165,10 +165,14 @@ class Bench:
         self.rows.append((number, what, base, ours, "" if ratio is None else f"{ratio:.2f}{spread}", goal, verdict, note))
         say("  | " + " | ".join(str(cell) for cell in self.rows[-1]))
 
-    def compare(self, number, what, results, base, ours, goal, least, unit="/s"):
-        ratios = [b / a for a, b in zip(results[base], results[ours])]
-        self.row(number, what, f"{base}: {statistics.median(results[base]):,.0f}{unit}",
-                 f"{statistics.median(results[ours]):,.0f}{unit}", ratios, goal, lambda r: r >= least)
+    def compare(self, number, what, results, base, goal, least):
+        """Two rows of what ota-load measured at `base` and at the plugin: answers a second, and CPU of one answer."""
+        for key, unit in (("rate", "/s"), ("cpu", " us")):
+            a, b = ([r["rate"] if key == "rate" else r["cpu_s"] / r["answers"] * 1e6 for r in results[kind]] for kind in (base, "plugin"))
+            digits = 0 if key == "rate" else 1
+            self.row(number, what if key == "rate" else f"{what}: CPU of the broker, each", f"{base}: {statistics.median(a):,.{digits}f}{unit}",
+                     f"{statistics.median(b):,.{digits}f}{unit}", [y / x for x, y in zip(a, b)], goal if key == "rate" else "",
+                     (lambda r: r >= least) if key == "rate" else None)
 
 
 @contextlib.contextmanager
@@ -225,10 +229,9 @@ def traffic(bench):
             for qos in (0, 1):
                 def run(broker):
                     return lambda: bench.load(broker, "echo", connections=connections, qos=qos, window=20 if connections == 1 else 2,
-                                              seconds=bench.pick(0.6, 5), warm=0.2)["rate"]
-                results = bench.turns({"bare": run(bare), "plugin": run(plugin)})
+                                              seconds=bench.pick(0.6, 5), warm=0.2, pid=broker.process.pid)
                 bench.compare("1", f"other traffic, QoS {qos}, {connections} connection{'s' if connections > 1 else ''}",
-                              results, "bare", "plugin", ">= 0.97", 0.97)
+                              bench.turns({"bare": run(bare), "plugin": run(plugin)}), "bare", ">= 0.97", 0.97)
 
 
 def reports(bench, number, what, goal, least, **options):
@@ -236,9 +239,9 @@ def reports(bench, number, what, goal, least, **options):
         for qos in (0, 1):
             def run(broker):
                 return lambda: bench.load(broker, "reports", connections=100, qos=qos, seconds=bench.pick(1, 6), warm=0.4,
-                                          **options)["rate"]
-            results = bench.turns({"trivial": run(trivial), "plugin": run(plugin)})
-            bench.compare(number, f"{what}, QoS {qos}, 100 connections", results, "trivial", "plugin", goal, least)
+                                          pid=broker.process.pid, **options)
+            bench.compare(number, f"{what}, QoS {qos}, 100 connections",
+                          bench.turns({"trivial": run(trivial), "plugin": run(plugin)}), "trivial", goal, least)
 
 
 def unchanged(bench):
