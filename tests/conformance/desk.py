@@ -173,6 +173,8 @@ class Desk:
         with self.lock:
             if kind == mqtt.CONNECT:
                 self._connect(connection, state, body)
+            elif connection is not self.socket:
+                return  # what was still on its way when the next connection came
             elif kind == mqtt.SUBSCRIBE:
                 self._subscribe(connection, state, body)
             elif kind == mqtt.UNSUBSCRIBE:
@@ -234,7 +236,7 @@ class Desk:
         if not topic.startswith(self.prefix + "up/"):
             self.fault("N-3", f"publishes to {topic}, which is not its own up/")
             return
-        self._uplink(topic[len(self.prefix) + 3:], body[at:], qos)
+        self._uplink(topic[len(self.prefix) + 3:], body[at:], qos, bool(flags & 8))
 
     def send(self, kind, body, qos=1):
         """Publishes down/KIND; an object as JSON."""
@@ -252,8 +254,9 @@ class Desk:
 
     # ------------------------------------------------------------------ the contract, uplink by uplink
 
-    def _uplink(self, kind, payload, qos):
-        if not self.subscribed:
+    def _uplink(self, kind, payload, qos, dup):
+        """`dup`: the MQTT library repeats, by itself, what was not acknowledged on the connection before."""
+        if not self.subscribed and not dup:
             self.fault("N-2", f"up/{kind} before it has subscribed to down/#")
         if kind != "block" and qos != 1:
             self.fault("N-8", f"up/{kind} at QoS {qos}")
@@ -281,9 +284,10 @@ class Desk:
             elif self.outstanding.get(identity, payload) != payload:
                 self.fault("N-7", f"up/{kind}: id {identity} while a reply to it is outstanding")
             self.outstanding[identity] = payload
-        if self.first and kind != "version":
+        if self.first and kind != "version" and not dup:
             self.fault("N-9", f"up/{kind} is the first uplink of a connection, not up/version")
-        first, self.first = self.first, False
+        first = self.first
+        self.first = self.first and dup
         self.note(kind, body, qos)
         (self.hooks.get(kind) or (lambda b: getattr(self, f"_on_{kind}")(b, first)))(body)
 
@@ -465,12 +469,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def refuse(self, status):
+        self.desk.note("http", {"status": status, "from": 0})  # before what the device does about it
         self.send_response(status)
         if status in (429, 503):
             self.send_header("Retry-After", str(self.desk.retry_after))
         self.send_header("Content-Length", "0")
         self.end_headers()
-        self.desk.note("http", {"status": status, "from": 0})
 
     def do_GET(self):
         with self.desk.lock:
@@ -494,8 +498,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(end - begin))
         if ranged:
             self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(content)}")
-        self.end_headers()
         self.desk.note("http", {"status": 206 if ranged else 200, "from": begin})
+        self.end_headers()
         at = begin
         try:
             while at < end:
