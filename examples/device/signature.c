@@ -1,10 +1,10 @@
 #include "signature.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <cjson/cJSON.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 

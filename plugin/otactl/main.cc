@@ -208,7 +208,7 @@ class CommandLine {
     add->add_flag("--wait", args_.add.wait, "Wait until the plugin has hashed the files");
     CLI::App* manifest = Command(
         *group, "manifest", "Print the bytes that a signature of the package is of",
-        "package manifest demo main-2.0.0 > manifest",
+        "package manifest demo main-2.0.0",
         [this] { return PrintManifest(args_.context, args_.sign.product, args_.sign.package); });
     CLI::App* sign = Command(
         *group, "sign",
