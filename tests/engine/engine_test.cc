@@ -38,6 +38,7 @@ class Site : public testing::Test {
     options_.database = (directory_ / "ota.db").string();
     options_.packages = (directory_ / "packages").string();
     options_.token_key = (directory_ / "token.key").string();
+    options_.secret_key = (directory_ / "secret.key").string();
     options_.download_lifetime = 3600;
     options_.download_connections = 10;
     options_.download_base = "http://files.example/ota";

@@ -154,6 +154,7 @@ Story::Story(std::filesystem::path file) : file_(std::move(file)) {
   options_.database = (directory_ / "ota.db").string();
   options_.packages = (directory_ / "packages").string();
   options_.token_key = (directory_ / "token.key").string();
+  options_.secret_key = (directory_ / "secret.key").string();
   options_.download_lifetime = 86400;
   options_.download_connections = 10;
   options_.download_base = "http://files.example/ota";
