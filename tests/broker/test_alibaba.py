@@ -255,7 +255,7 @@ def test_a_device_in_upgrade_is_not_told_again(site):
 
 def test_back_on_the_old_version_after_100_is_a_failed_attempt(site):
     """004-71"""
-    scene(site)
+    scene(site, grace_s=0)
     d = LinkSdk(site)
     d.inform("1.0.0")
     d.push()

@@ -382,7 +382,8 @@ def test_n_15_the_plan(site, device):
 def test_n_16_at_most_one_task_is_open(site, device):
     """[N-16]"""
     site.pump("main", "other")
-    site.plan("summer", components=[("other", "other-2.0")])
+    site.package(component="other", version="2.1")
+    site.plan("summer", components=[("other", "other-2.1")])
     d = device(versions={"main": "1.0", "other": "1.0"})
     d.report(), d.report()
     assert d.kinds().count("plan") == 1
