@@ -238,3 +238,21 @@ def test_topics_of_others(site):
     historian.ping()
     assert not [m for m in historian.all if "/ota/" in m.topic] and not evil.client.all
     assert site.versions("dk1", "pkA") == {"default": "1.0"}
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_a_failed_attempt_is_repeated_as_the_plan_says(site, began):
+    """004-53"""
+    scene(site, retry_max=1, retry_interval_s=0)
+    d = device(site)
+    d.inform("1.0")
+    d.push()
+    if began:
+        d.progress(10)
+    d.progress(-2, "no route")
+    d.push()
+    if began:
+        d.progress(10)
+    d.progress(-2, "another reason")
+    d.no_push()
+    assert state(site) == "failed"
