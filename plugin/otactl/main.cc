@@ -364,7 +364,7 @@ class CommandLine {
   void AddBrakes() {
     CLI::App* hold = Command(
         app_, "hold",
-        "Offer nothing to a device, a product, or the whole site; what is under way goes on",
+        "Freeze a device, a product, or the whole site: no offers, addresses or blocks",
         "hold demo/d1 --until 2027-01-31 --reason \"under audit\"", [this] {
           return args_.off
                      ? Unhold(args_.context, ParseDevice(args_.device))

@@ -85,13 +85,14 @@ int Hold(const Context& context, const DeviceName& what, const std::string& unti
                                : "is no date such as 2027-01-31 or 2027-01-31T08:00+01:00")});
     }
   }
-  return Change(context, "hold " + what.product + " " + what.device,
-                "INSERT INTO hold (product, device, until_ms, reason) VALUES (?1, ?2, ?3, ?4)"
-                " ON CONFLICT (product, device) DO UPDATE SET until_ms = excluded.until_ms,"
-                " reason = excluded.reason",
-                {what.product, what.device, end, reason},
-                Name(what) + ": is held; nothing is offered, and what is under way goes on",
-                Name(what) + ": was held so already", kHolds);
+  return Change(
+      context, "hold " + what.product + " " + what.device,
+      "INSERT INTO hold (product, device, until_ms, reason) VALUES (?1, ?2, ?3, ?4)"
+      " ON CONFLICT (product, device) DO UPDATE SET until_ms = excluded.until_ms,"
+      " reason = excluded.reason",
+      {what.product, what.device, end, reason},
+      Name(what) + ": is held: it gets no offers, addresses or blocks, and no deadline runs out",
+      Name(what) + ": was held so already", kHolds);
 }
 
 int Unhold(const Context& context, const DeviceName& what) {
