@@ -1,10 +1,12 @@
 """Mistakes of the configuration stop the broker at start with one clear line; nothing else does."""
 
 import os
+import pathlib
 import pwd
 import re
 import socket
 import stat
+import tempfile
 
 import pytest
 
@@ -127,20 +129,24 @@ def test_durability_normal_works_too(make_site):
     Device(site).upgrade()
 
 
+@pytest.fixture
+def open_directory():
+    """A directory that other users reach: pytest's own are closed to them, and closed again by every pytest that starts."""
+    with tempfile.TemporaryDirectory() as name:
+        path = pathlib.Path(name)
+        path.chmod(0o755)
+        yield path
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_as_the_user_of_debians_service(make_site, tmp_path):
+def test_as_the_user_of_debians_service(open_directory, make_site):
     try:
         user = pwd.getpwnam("mosquitto")
     except KeyError:
         pytest.skip("there is no user mosquitto")
-    site = make_site(start=False)
+    site = make_site(open_directory / "site", start=False)
     for path in (site.directory, site.store):
         os.chown(path, user.pw_uid, user.pw_gid)
-    part = tmp_path
-    while part != part.parent:  # pytest's directories are root's own
-        if part.stat().st_uid == 0 and not part.stat().st_mode & 0o001:
-            part.chmod(part.stat().st_mode | 0o011)
-        part = part.parent
     configuration = site.configuration
     site.configuration = lambda: configuration().replace("user root\n", "user mosquitto\n")
     site.start()
