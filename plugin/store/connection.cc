@@ -102,7 +102,9 @@ FileId FileId::Of(const std::filesystem::path& path) {
 }
 
 Store::Impl::Impl(const std::filesystem::path& file, Options given)
-    : path(file), options(std::move(given)), database(file.string(), SQLite::OPEN_READWRITE) {
+    : path(file),
+      options(std::move(given)),
+      database(file.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX) {
   sqlite3* handle = database.getHandle();
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_handler(handle, OnBusy, this);
@@ -145,6 +147,9 @@ bool Store::Impl::Checkpoint() {
 }
 
 void Store::Impl::Write() {
+  for (; savepoints < events; ++savepoints) {
+    Ask(sql::kSavepoint).Run();
+  }
   if (!wrote) {
     Ask(sql::kSetWriting).Run();
     wrote = true;

@@ -15,6 +15,7 @@
 #include <sqlite3.h>
 
 #include "core/result.h"
+#include "store/resting.h"
 #include "store/store.h"
 
 namespace ota::store {
@@ -134,15 +135,20 @@ struct Store::Impl {
   bool opened = false;         // Open() has succeeded
   std::string database_id;
   std::int64_t commit_no = 0;
-  std::int64_t main_no = -1;  // commit_no in the main file alone; -1: not known
-  int log_pages = 0;          // in the write-ahead log, since the last whole checkpoint
-  bool open = false;          // a transaction of Begin()
-  bool wrote = false;         // ... that has written
+  std::int64_t main_no = -1;       // commit_no in the main file alone; -1: not known
+  int log_pages = 0;               // in the write-ahead log, since the last whole checkpoint
+  bool open = false;               // a transaction of Begin()
+  bool wrote = false;              // ... that has written
+  int events = 0;                  // open ones of BeginEvent()
+  int savepoints = 0;              // ... of which so many have written
+  std::int64_t data_version = -1;  // as of the last Begin()
+  Resting resting;                 // as of the open transaction
   core::Duration waited{0};
 
   // The prepared statement of one of statements.h.
   Query Ask(const char* text);
-  // Before the first write of a transaction: tells the guards.
+  // Before each write: tells the guards at the first one of a transaction, and makes the savepoints
+  // of the events that have not written yet.
   void Write();
   // Runs `body`, which gives a Result, and turns what SQLite throws into an Error.
   template <typename Body>
@@ -171,5 +177,8 @@ struct Store::Impl {
   // waiting; false: not all of it. After a whole one the marker knows what the main file contains.
   bool Checkpoint();
 };
+
+// What is stored of the device's components; by component.
+std::vector<core::Installed> LoadInstalled(Store::Impl& impl, std::int64_t device_id);
 
 }  // namespace ota::store

@@ -590,7 +590,20 @@ core::Result<std::shared_ptr<const Catalogue>> Store::LoadCatalogue() {
   });
 }
 
+std::vector<core::Installed> LoadInstalled(Store::Impl& impl, std::int64_t device_id) {
+  std::vector<core::Installed> installed;
+  Query rows = impl.Ask(sql::kVersions);
+  for (rows.Bind(device_id); rows.Next();) {
+    installed.push_back({rows.Text(0), rows.Text(1), rows.Flag(2), rows.Time(3)});
+  }
+  return installed;
+}
+
 core::Result<KnownDevice> Store::LoadDevice(const core::DeviceKey& key, bool tags) {
+  if (const Resting::Entry* kept = impl_->open ? impl_->resting.Find(key) : nullptr;
+      kept != nullptr && (kept->tags || !tags)) {
+    return kept->known;
+  }
   return impl_->Run([&]() -> core::Result<KnownDevice> {
     KnownDevice known;
     known.device.key = key;
@@ -621,15 +634,14 @@ core::Result<KnownDevice> Store::LoadDevice(const core::DeviceKey& key, bool tag
     } else {
       return known;
     }
-    Query versions = impl_->Ask(sql::kVersions);
-    for (versions.Bind(device.id); versions.Next();) {
-      device.installed.push_back(
-          {versions.Text(0), versions.Text(1), versions.Flag(2), versions.Time(3)});
-    }
+    device.installed = LoadInstalled(*impl_, device.id);
     Query streaks = impl_->Ask(sql::kStreaks);
     for (streaks.Bind(device.id); streaks.Next();) {
       known.streaks.push_back({streaks.Text(0), streaks.Text(1), streaks.Small(2), streaks.Flag(3),
                                streaks.MaybeTime(4)});
+    }
+    if (impl_->open) {
+      impl_->resting.Keep(key, {known, tags, false});
     }
     return known;
   });
@@ -647,6 +659,10 @@ core::Result<std::optional<core::Hold>> Store::LoadHold(const core::DeviceKey& k
 }
 
 core::Result<DeviceTasks> Store::LoadTasks(const core::Device& device, const Catalogue& catalogue) {
+  Resting::Entry* kept = impl_->open ? impl_->resting.Find(device.key) : nullptr;
+  if (kept != nullptr && kept->idle) {
+    return DeviceTasks{};
+  }
   return impl_->Run([&]() -> core::Result<DeviceTasks> {
     DeviceTasks tasks;
     Query rows = impl_->Ask(sql::kLiveTasks);
@@ -664,6 +680,9 @@ core::Result<DeviceTasks> Store::LoadTasks(const core::Device& device, const Cat
       }
     }
     std::sort(tasks.queued.begin(), tasks.queued.end(), TaskBefore);
+    if (kept != nullptr) {
+      kept->idle = !tasks.open && tasks.queued.empty() && tasks.cancels.empty();
+    }
     return tasks;
   });
 }

@@ -52,24 +52,24 @@ void UpdateDevice(Store::Impl& impl, const core::Device& device) {
 // device.installed is the whole list: what it lacks is gone.
 void SaveVersions(Store::Impl& impl, const core::Device& device) {
   impl.Write();
-  std::vector<std::string> gone;
-  {
-    Query rows = impl.Ask(sql::kVersions);
-    for (rows.Bind(device.id); rows.Next();) {
-      std::string component = rows.Text(0);
-      if (std::none_of(device.installed.begin(), device.installed.end(),
-                       [&](const core::Installed& one) { return one.component == component; })) {
-        gone.push_back(std::move(component));
-      }
+  std::vector<core::Installed> before;
+  if (const Resting::Entry* kept = impl.resting.Find(device.key); kept != nullptr) {
+    before = kept->known.device.installed;
+  } else {
+    before = LoadInstalled(impl, device.id);
+  }
+  for (const core::Installed& one : before) {
+    if (std::ranges::find(device.installed, one.component, &core::Installed::component) ==
+        device.installed.end()) {
+      impl.Ask(sql::kDeleteVersion).Bind(device.id, one.component).Run();
     }
   }
-  for (const std::string& component : gone) {
-    impl.Ask(sql::kDeleteVersion).Bind(device.id, component).Run();
-  }
   for (const core::Installed& one : device.installed) {
-    impl.Ask(sql::kSaveVersion)
-        .Bind(device.id, one.component, one.version, one.trial, one.since)
-        .Run();
+    if (std::ranges::find(before, one) == before.end()) {
+      impl.Ask(sql::kSaveVersion)
+          .Bind(device.id, one.component, one.version, one.trial, one.since)
+          .Run();
+    }
   }
 }
 
@@ -158,6 +158,17 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
     for (const core::LogEntry& entry : decision.log) {
       WriteLog(*impl_, entry, device.key, wall);
     }
+    if (Resting::Entry* kept = impl_->resting.Find(device.key); kept != nullptr) {
+      if (decision.device_changed || decision.installed_changed || registers) {
+        kept->known.device = device;
+        kept->known.device.connection = 0;  // not stored
+        kept->known.device.reported_connection = 0;
+      }
+      if (decision.streaks_changed) {
+        kept->known.streaks = decision.streaks;
+      }
+      kept->idle = kept->idle && decision.tasks.empty();
+    }
     return {};
   });
 }
@@ -171,6 +182,7 @@ Status Store::AddTasks(std::span<const std::pair<DeviceRef, core::Task>> tasks,
     line.detail = "the device matches";
     for (const auto& [device, task] : tasks) {
       core::Task copy = task;
+      impl_->resting.Forget(device.key);
       if (Status saved = SaveTask(*impl_, copy, device.id); !saved) {
         return saved;
       }
@@ -185,6 +197,7 @@ Status Store::AddTasks(std::span<const std::pair<DeviceRef, core::Task>> tasks,
 Status Store::SaveSeen(std::span<const core::Device> devices) {
   return impl_->RunWrite([&]() -> Status {
     for (const core::Device& device : devices) {
+      impl_->resting.Forget(device.key);
       impl_->Write();
       impl_->Ask(sql::kUpdateSeen)
           .Bind(device.id, device.seen, device.battery, device.signal, device.free_bytes,

@@ -243,6 +243,7 @@ core::Result<std::vector<DeviceRef>> Store::StreaksEnded(core::Instant after, co
 
 Status Store::DropStreaks(std::int64_t device_id) {
   return impl_->RunWrite([&]() -> Status {
+    impl_->resting.Clear();
     impl_->Write();
     impl_->Ask(sql::kDeleteStreaks).Bind(device_id).Run();
     return {};

@@ -52,6 +52,10 @@ Savepoint::~Savepoint() {
     return;
   }
   Store::Impl& impl = *store_->impl_;
+  if (!store_->EndEvent()) {
+    return;
+  }
+  impl.resting.Clear();
   // When this fails the transaction itself is gone; the next write or the commit says so.
   [[maybe_unused]] const Status undone = impl.RunWrite([&]() -> Status {
     impl.Ask(sql::kRollbackTo).Run();
@@ -62,15 +66,14 @@ Savepoint::~Savepoint() {
 }
 
 Status Savepoint::Keep() {
-  Store::Impl& impl = *store_->impl_;
-  Status kept = impl.RunWrite([&]() -> Status {
-    impl.Ask(sql::kRelease).Run();
+  Store& store = *std::exchange(store_, nullptr);
+  if (!store.EndEvent()) {
+    return {};
+  }
+  return store.impl_->RunWrite([&]() -> Status {
+    store.impl_->Ask(sql::kRelease).Run();
     return {};
   });
-  if (kept) {
-    store_ = nullptr;
-  }
-  return kept;
 }
 
 Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -96,6 +99,11 @@ Status Store::Begin() {
     impl_->Ask(sql::kBegin).Run();
     impl_->open = true;
     impl_->wrote = false;
+    Query version = impl_->Ask(sql::kDataVersion);
+    version.Next();
+    if (version.Int(0) != std::exchange(impl_->data_version, version.Int(0))) {
+      impl_->resting.Clear();
+    }
     return {};
   });
 }
@@ -137,13 +145,27 @@ void Store::Rollback() {
   }
   impl_->open = false;
   impl_->wrote = false;
+  impl_->events = 0;
+  impl_->savepoints = 0;
+  impl_->resting.Clear();
 }
 
 core::Result<Savepoint> Store::BeginEvent() {
-  return impl_->RunWrite([&]() -> core::Result<Savepoint> {
-    impl_->Ask(sql::kSavepoint).Run();
-    return Savepoint(this, impl_->wrote);
-  });
+  if (Status ready = impl_->InTransaction(); !ready) {
+    return tl::unexpected(ready.error());
+  }
+  ++impl_->events;
+  return Savepoint(this, impl_->wrote);
+}
+
+bool Store::EndEvent() {
+  if (impl_->events == 0) {
+    return false;
+  }
+  const bool made = impl_->savepoints == impl_->events;
+  impl_->savepoints -= made ? 1 : 0;
+  --impl_->events;
+  return made;
 }
 
 // ---------------------------------------------------------------- deadlines

@@ -442,6 +442,8 @@ class Store {
 
  private:
   friend class Savepoint;
+  // Ends the innermost event; true: it has a savepoint, which is to be released or rolled back.
+  bool EndEvent();
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
