@@ -378,13 +378,16 @@ bool Engine::IsDue(Monotonic now) {
 
 store::Status Engine::Turn() {
   const Monotonic monotonic = steady_clock::now();
-  if (store_->Replaced()) {
+  if (monotonic >= next_look_ && store_->Replaced()) {
     exchange_->Undone();
     plans_->Undone();
     downloads_->Undone();
     return core::Fail(
         core::ErrorCode::kCorruption,
         "database '" + options_.database + "' was removed or replaced while the broker runs");
+  }
+  if (monotonic >= next_look_) {
+    next_look_ = monotonic + kPoll;
   }
   if (!IsDue(monotonic)) {
     passive_.store(false);

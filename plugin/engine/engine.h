@@ -137,6 +137,7 @@ class Engine {
   Monotonic seen_flush_{};
   Monotonic next_minute_{};
   Monotonic next_second_{};
+  Monotonic next_look_{};  // whether another file stands in the database's place
   Monotonic next_health_{};
   Monotonic fault_said_{};
   std::string fault_;

@@ -41,6 +41,9 @@ inline constexpr std::size_t kInboxEvents = 4096;
 inline constexpr std::size_t kInboxUndelivered = 65536;
 inline constexpr std::size_t kTelemetryBytes = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t kBatchArrivals = 4096;
+// A batch of fewer arrivals than this waits so long for more, when the one before had several.
+inline constexpr std::size_t kGather = 64;
+inline constexpr std::chrono::microseconds kGatherTime{200};
 
 // One uplink, authorised but not decoded.
 struct Arrival {
@@ -173,6 +176,7 @@ class Inbox {
   std::unordered_map<core::DeviceKey, std::uint64_t> undelivered_;
   std::vector<std::function<void()>> events_;
   bool reload_ = false;
+  bool gathers_ = false;  // the last batch had several arrivals
   bool stopped_ = false;
 
   std::atomic<bool> takes_telemetry_{false};
