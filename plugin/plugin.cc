@@ -968,6 +968,7 @@ core::Result<std::unique_ptr<Instance>> MakeInstance(mosquitto_plugin_id_t* id,
                                                      const struct mosquitto_opt* options,
                                                      int count) {
   std::vector<std::pair<std::string_view, std::string_view>> pairs;
+  pairs.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     pairs.emplace_back(View(options[i].key), View(options[i].value));
   }
