@@ -26,9 +26,7 @@ inline core::Instant At(std::int64_t ms) {
 
 class StoreTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = MakeScratch();
-  }
+  void SetUp() override { directory_ = MakeScratch(); }
   void TearDown() override {
     store_.reset();
     std::error_code ignored;
