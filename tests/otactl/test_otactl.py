@@ -1,6 +1,7 @@
 # Runs the otactl program as an administrator would. OTACTL names the program; without it, the one in
 # the build directory of the working directory.
 import fcntl
+import functools
 import glob
 import hashlib
 import http.server
@@ -11,6 +12,7 @@ import sqlite3
 import struct
 import subprocess
 import tarfile
+import tempfile
 import threading
 import unicodedata
 
@@ -29,20 +31,33 @@ PLAN = (
 )
 
 
+@functools.cache
+def fresh():
+    """The bytes of a database as the plugin makes it: made once, for each test a copy."""
+    steps = sorted(glob.glob(ROOT + "/schema/[0-9]*.sql"))
+    script = "".join(open(step, encoding="utf-8").read() for step in steps)
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "ota.db")
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(f"BEGIN; {script} COMMIT;")
+        db.execute("PRAGMA user_version = %d" % int(os.path.basename(steps[-1])[:4]))
+        db.execute("PRAGMA application_id = 0x4F544131")
+        db.close()
+        with open(path, "rb") as file:
+            return file.read()
+
+
 class Site:
     """A database as the plugin makes it, and otactl on it."""
 
     def __init__(self, directory):
         self.directory = directory
         self.path = str(directory / "ota.db")
-        steps = sorted(glob.glob(ROOT + "/schema/[0-9]*.sql"))
+        with open(self.path, "wb") as file:
+            file.write(fresh())
         self.db = sqlite3.connect(self.path, isolation_level=None, timeout=10)
-        self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = OFF")  # hundreds of statements wait for the disk otherwise
-        script = "".join(open(step, encoding="utf-8").read() for step in steps)
-        self.db.executescript(f"BEGIN; {script} COMMIT;")
-        self.db.execute("PRAGMA user_version = %d" % int(os.path.basename(steps[-1])[:4]))
-        self.db.execute("PRAGMA application_id = 0x4F544131")
         (directory / "packages").mkdir()
         (directory / "token.key").write_bytes(b"\x00secret\xff" * 4)
 
@@ -178,15 +193,15 @@ def test_help_has_an_example_and_the_exit_codes(site):
 
 
 def commands(site, *words):
-    """Every command, by the help of its parents."""
+    """Every command with its help, by the help of its parents."""
     text = site.run(*words, "--help")
     names = []
     if "Subcommands:" in text:
         names = [line.split()[0] for line in text.split("Subcommands:")[1].splitlines()
                  if line.startswith("  ") and not line.startswith("   ")]
-    found = [] if names else [words]
+    found = {} if names else {words: text}
     for name in names:
-        found += commands(site, *words, name)
+        found |= commands(site, *words, name)
     return found
 
 
@@ -194,8 +209,8 @@ def test_the_example_of_every_command_is_a_command_line(site):
     fleet(site)
     all_of_them = commands(site)
     assert ("device", "explain") in all_of_them and ("go",) in all_of_them and len(all_of_them) > 25
-    for words in all_of_them:
-        example = site.run(*words, "--help").split("Example: otactl ")[1].splitlines()[0]
+    for words, text in all_of_them.items():
+        example = text.split("Example: otactl ")[1].splitlines()[0]
         assert example.split()[:len(words)] == list(words)
         line = shlex.split(example)
         if "--follow" in line:

@@ -1,11 +1,8 @@
 // A database as the plugin would make it, for tests of the administrator's side.
 #pragma once
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -16,17 +13,27 @@
 #include <sqlite3.h>
 
 #include "store/admin.h"
+#include "store/scratch.h"
 
 namespace ota::store {
 
 class AdminTest : public testing::Test {
  protected:
   AdminTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "ota-admin-XXXXXX").string();
-    directory_ = mkdtemp(name.data());
+    directory_ = MakeScratch();
     path_ = directory_ + "/ota.db";
+    Prepared("", path_, [&] { Make(); });
     sqlite3_open(path_.c_str(), &raw_);
-    Raw("PRAGMA journal_mode = WAL");
+    Raw("PRAGMA synchronous = OFF");
+  }
+
+  ~AdminTest() override {
+    sqlite3_close_v2(raw_);
+    std::filesystem::remove_all(directory_);
+  }
+
+  void Make() {
+    sqlite3_open(path_.c_str(), &raw_);
     std::vector<std::filesystem::path> steps;
     for (const auto& entry : std::filesystem::directory_iterator(OTA_SOURCE_DIR "/schema")) {
       if (entry.path().extension() == ".sql" && std::isdigit(entry.path().filename().string()[0])) {
@@ -34,7 +41,7 @@ class AdminTest : public testing::Test {
       }
     }
     std::sort(steps.begin(), steps.end());
-    Raw("PRAGMA synchronous = OFF; BEGIN");  // hundreds of statements wait for the disk otherwise
+    Raw("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; BEGIN");
     for (const auto& step : steps) {
       std::ifstream file(step);
       Raw(std::string(std::istreambuf_iterator<char>(file), {}));
@@ -43,11 +50,7 @@ class AdminTest : public testing::Test {
     const std::string number = steps.back().filename().string().substr(0, 4);
     Raw("PRAGMA user_version = " + std::to_string(std::stoi(number)));
     Raw("PRAGMA application_id = 0x4F544131");
-  }
-
-  ~AdminTest() override {
     sqlite3_close_v2(raw_);
-    std::filesystem::remove_all(directory_);
   }
 
   // Runs SQL as the engine would, in a transaction that the guards let pass.

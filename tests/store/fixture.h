@@ -2,9 +2,7 @@
 // process, with its defaults.
 #pragma once
 
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -13,9 +11,11 @@
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "store/scratch.h"
 #include "store/store.h"
 
 namespace ota::store {
@@ -26,15 +26,7 @@ inline core::Instant At(std::int64_t ms) {
 
 class StoreTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    // In memory where there is such a place: hundreds of commits wait for the disk otherwise.
-    const std::filesystem::path base = std::filesystem::is_directory("/dev/shm")
-                                           ? std::filesystem::path("/dev/shm")
-                                           : std::filesystem::temp_directory_path();
-    std::string pattern = (base / "store_test.XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-  }
+  void SetUp() override { directory_ = MakeScratch(); }
   void TearDown() override {
     store_.reset();
     std::error_code ignored;
@@ -56,13 +48,21 @@ class StoreTest : public ::testing::Test {
     return *store_;
   }
   void Close() { store_.reset(); }
+  // A copy of a fresh database in which `sql` was run: made once for all tests that ask for it.
+  void Place(const std::string& sql) {
+    Prepared(sql, path(), [&] {
+      Reopen();
+      Close();
+      ASSERT_EQ(Shell(sql), "");
+    });
+  }
 
   // What a bare shell says, output and errors together.
   std::string Shell(const std::string& sql, const std::string& file = "ota.db") const {
     const std::filesystem::path script = directory_ / "script.sql";
     std::ofstream(script) << sql;
-    const std::string command = "sqlite3 -batch -init /dev/null '" + (directory_ / file).string() +
-                                "' <'" + script.string() + "' 2>&1";
+    const std::string command = "stdbuf -oL sqlite3 -batch -init /dev/null '" +
+                                (directory_ / file).string() + "' <'" + script.string() + "' 2>&1";
     FILE* pipe = ::popen(command.c_str(), "r");
     std::string text;
     for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) {
@@ -70,6 +70,23 @@ class StoreTest : public ::testing::Test {
     }
     ::pclose(pipe);
     return text;
+  }
+  // What one shell says to each of several scripts: it goes on after an error.
+  std::vector<std::string> Shell(const std::vector<std::string>& scripts) const {
+    const std::string mark = "=== the next ===\n";
+    std::string all;
+    for (const std::string& script : scripts) {
+      all += script + "\n.print " + mark;
+    }
+    const std::string text = Shell(all);
+    std::vector<std::string> said;
+    for (std::size_t at = 0, end; (end = text.find(mark, at)) != std::string::npos;
+         at = end + mark.size()) {
+      said.push_back(text.substr(at, end - at));
+    }
+    EXPECT_EQ(said.size(), scripts.size()) << text;
+    said.resize(scripts.size());
+    return said;
   }
 
   static std::string Read(const std::filesystem::path& file) {

@@ -1,6 +1,5 @@
 #include "stories/story.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +9,8 @@
 #include <sstream>
 #include <thread>
 
-#include <SQLiteCpp/SQLiteCpp.h>
+#include "store/scratch.h"
+#include "store/store.h"
 
 namespace ota::stories {
 namespace {
@@ -145,11 +145,7 @@ core::Instant Clock::wall() const {
 }
 
 Story::Story(std::filesystem::path file) : file_(std::move(file)) {
-  std::string name = (std::filesystem::temp_directory_path() / "ota-story-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) {
-    std::abort();
-  }
-  directory_ = name;
+  directory_ = store::MakeScratch();
   std::filesystem::create_directory(directory_ / "packages");
   options_.database = (directory_ / "ota.db").string();
   options_.packages = (directory_ / "packages").string();
@@ -160,6 +156,8 @@ Story::Story(std::filesystem::path file) : file_(std::move(file)) {
   options_.download_base = "http://files.example/ota";
   clock_.Set(core::Instant(std::chrono::sys_days(std::chrono::year(2027) / 3 / 1) +
                            std::chrono::hours(8)));
+  store::Prepared("", options_.database,
+                  [&] { (void)store::Store::Open(options_.database, clock_.wall(), {}); });
 }
 
 Story::~Story() {
@@ -255,10 +253,10 @@ std::string Story::Administrator(const Sentence& sentence, const std::string& re
   const auto now = std::to_string(clock_.wall().time_since_epoch().count());
   script = Replaced(script, "$now", now);
   try {
-    SQLite::Database database(options_.database, SQLite::OPEN_READWRITE, 10000);
-    database.exec(script);
+    Shell().exec(script);
   } catch (const std::exception& error) {
     const std::string what = error.what();
+    shell_.reset();  // with what it had begun
     if (refusal.empty() || what.find(refusal) == std::string::npos) {
       return "the database says: " + what;
     }
@@ -268,9 +266,16 @@ std::string Story::Administrator(const Sentence& sentence, const std::string& re
   return refusal.empty() ? "" : "it was not refused";
 }
 
+// One for the whole story: to open one takes longer than most of what is asked.
+SQLite::Database& Story::Shell() {
+  if (!shell_) {
+    shell_ = std::make_unique<SQLite::Database>(options_.database, SQLite::OPEN_READWRITE, 10000);
+  }
+  return *shell_;
+}
+
 std::string Story::Rows(const std::string& query) {
-  SQLite::Database database(options_.database, SQLite::OPEN_READONLY, 10000);
-  SQLite::Statement statement(database, query);
+  SQLite::Statement statement(Shell(), query);
   std::string rows;
   while (statement.executeStep()) {
     for (int i = 0; i < statement.getColumnCount(); ++i) {
@@ -501,6 +506,7 @@ void Story::Start() {
 }
 
 void Story::Stop() {
+  shell_.reset();
   if (engine_) {
     engine_->Stop();
     Drain();

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include "engine/engine.h"
 
 namespace ota::stories {
@@ -66,11 +68,13 @@ class Story {
   void Connect(const core::DeviceKey& key);
   void Disconnect(const core::DeviceKey& key);
   std::string Rows(const std::string& query);
+  SQLite::Database& Shell();
 
   const std::filesystem::path file_;
   std::filesystem::path directory_;
   engine::Options options_;
   Clock clock_;
+  std::unique_ptr<SQLite::Database> shell_;
   std::unique_ptr<engine::Inbox> inbox_;
   std::unique_ptr<engine::Outbox> outbox_;
   std::unique_ptr<engine::Engine> engine_;
