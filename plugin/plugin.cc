@@ -288,9 +288,19 @@ class Service {
     }
     std::vector<dialect::SubResult> results;
     for (const dialect::SubDevice& sub : request->devices) {
-      results.push_back({sub.key, topic.act == dialect::SessionAct::kLogout
-                                      ? LogOut(sub.key, client)
-                                      : LogIn(*devices, gateway, *request, sub, client)});
+      results.push_back({sub.key, Do(topic.act, *devices, gateway, sub, client)});
+    }
+    if (IsTopology(topic.act) &&
+        std::ranges::all_of(results, [](const auto& one) { return one.code == kOk; })) {
+      engine::TopologyRequest binding{
+          gateway, Seen(gateway, client, true), topic.act, request->id, {}};
+      for (dialect::SubResult& one : results) {
+        binding.devices.push_back(std::move(one.device));
+      }
+      if (!engine_->Bind(std::move(binding))) {
+        answer(EncodeSession(topic, request->id, {}, kUnavailable));
+      }
+      return;  // answered when it is stored
     }
     answer(EncodeSession(topic, request->id, results));
   }
@@ -444,8 +454,51 @@ class Service {
     std::set<core::DeviceKey> devices;
   };
 
-  dialect::SessionCode LogIn(const guard::Registry& devices, const core::DeviceKey& gateway,
-                             const dialect::SessionRequest& request, const dialect::SubDevice& sub,
+  // What a gateway's request does to one of its sub-devices on the broker's thread.
+  dialect::SessionCode Do(dialect::SessionAct act, const guard::Registry& devices,
+                          const core::DeviceKey& gateway, const dialect::SubDevice& sub,
+                          const struct mosquitto* client) {
+    using enum dialect::SessionCode;
+    switch (act) {
+      case dialect::SessionAct::kLogin:
+      case dialect::SessionAct::kLoginBatch: {
+        const dialect::SessionCode code = Prove(devices, gateway, sub, false, client);
+        return code == kOk ? LogIn(gateway, sub.key, client) : code;
+      }
+      case dialect::SessionAct::kTopoAdd:
+        return sub.key == gateway ? kOtherGateway : Prove(devices, gateway, sub, true, client);
+      case dialect::SessionAct::kTopoDelete: {
+        const auto device = devices.Find(sub.key.product, sub.key.device);
+        if (device && !device->gateway.empty() && !device->bound &&
+            devices.IsBehind(sub.key.product, sub.key.device, gateway)) {
+          return kFixed;
+        }
+        return LogOut(sub.key, client);
+      }
+      case dialect::SessionAct::kLogout:
+      case dialect::SessionAct::kTopoGet:
+        break;
+    }
+    return LogOut(sub.key, client);
+  }
+
+  dialect::SessionCode LogIn(const core::DeviceKey& gateway, const core::DeviceKey& device,
+                             const struct mosquitto* client) {
+    if (SubDevicesOn(client, gateway) == nullptr) {
+      sub_devices_[client] = {gateway, std::string(View(mosquitto_client_id(client))), {}};
+    }
+    auto& logged_in = sub_devices_[client].devices;
+    if (logged_in.size() >= dialect::kMaxSubDevices && !logged_in.contains(device)) {
+      return dialect::SessionCode::kTooMany;
+    }
+    logged_in.insert(device);
+    return dialect::SessionCode::kOk;
+  }
+
+  // Whether the sub-device's own signature is right, and it may be behind this gateway. `binds`: it
+  // is to be bound to it.
+  dialect::SessionCode Prove(const guard::Registry& devices, const core::DeviceKey& gateway,
+                             const dialect::SubDevice& sub, bool binds,
                              const struct mosquitto* client) {
     using enum dialect::SessionCode;
     const Clock::time_point now = Clock::now();
@@ -457,21 +510,12 @@ class Service {
       TellRefused(verdict, "too many logins failed; this one was not looked at", client, now);
       return kTooMany;
     }
-    const guard::SignedLogin login{sub.key.product, sub.key.device, request.client_id,
-                                   request.timestamp, guard::ParseSignMethod(request.sign_method)};
+    const guard::SignedLogin login{sub.key.product, sub.key.device, sub.client_id, sub.timestamp,
+                                   guard::ParseSignMethod(sub.sign_method)};
     dialect::SessionCode code = kWrongSign;
-    switch (guard::CheckSubDevice(devices, decoy_, gateway, login, sub.sign)) {
-      case guard::SubLogin::kAccept: {
-        if (SubDevicesOn(client, gateway) == nullptr) {
-          sub_devices_[client] = {gateway, std::string(View(mosquitto_client_id(client))), {}};
-        }
-        auto& logged_in = sub_devices_[client].devices;
-        if (logged_in.size() < dialect::kMaxSubDevices || logged_in.contains(sub.key)) {
-          logged_in.insert(sub.key);
-          return kOk;
-        }
-        return kTooMany;
-      }
+    switch (guard::CheckSubDevice(devices, decoy_, gateway, login, sub.sign, binds)) {
+      case guard::SubLogin::kAccept:
+        return kOk;
       case guard::SubLogin::kWrong:
         verdict.reason = "as a sub-device: there is no such device, or its sign is wrong";
         break;
@@ -666,8 +710,18 @@ bool IsOwnSession(const Instance& instance, const dialect::SessionTopic& topic,
 }
 
 std::optional<dialect::SessionTopic> SessionOf(const Instance& instance, std::string_view topic) {
-  return instance.options.login == engine::LoginMode::kOff ? std::nullopt
-                                                           : dialect::ParseSession(topic);
+  if (instance.options.login == engine::LoginMode::kOff) {
+    return std::nullopt;
+  }
+  auto session = dialect::ParseSession(topic);
+  if (session && IsTopology(session->act)) {
+    // Gateways of other clouds have topics of the same name, with other words in them.
+    const auto registry = instance.service->registry();
+    if (!registry || registry->DialectOf(session->product) != "enos") {
+      return std::nullopt;
+    }
+  }
+  return session;
 }
 
 int CheckSession(Instance& instance, const dialect::SessionTopic& topic,

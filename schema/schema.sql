@@ -436,6 +436,15 @@ CREATE TABLE device_secret (
   PRIMARY KEY (product, device)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE device_topology (
+  product     TEXT NOT NULL,
+  device      TEXT NOT NULL,
+  gateway     TEXT NOT NULL,
+  PRIMARY KEY (product, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX device_topology_gateway ON device_topology(gateway);
+
 -- engine_state has one row with a random database_id, made by step 1.
 
 INSERT INTO profile VALUES('alibaba',5,1048576000,500,2592000,3600,3600,3600,604800,0,600,'',0,1,300,604800,3600,2592000,1,10,1000,'1 2 5','0 600 1800 3600 86400',60,86400,1,0,'source',10000,1000000,10,1,0,1,3,0,10,3,0);
@@ -788,10 +797,12 @@ SELECT iif(product = '', 'site', iif(device = '', 'product', 'device')) AS scope
 FROM hold;
 
 CREATE VIEW device_logins AS
-SELECT d.product, d.name AS device, p.dialect, s.product IS NOT NULL AS has_secret, d.disabled, d.gateway
+SELECT d.product, d.name AS device, p.dialect, s.product IS NOT NULL AS has_secret, d.disabled,
+       coalesce(d.gateway, t.gateway) AS gateway, d.gateway IS NULL AND t.gateway IS NOT NULL AS bound
 FROM device d
 JOIN product p ON p.name = d.product
-LEFT JOIN device_secret s ON s.product = d.product AND s.device = d.name;
+LEFT JOIN device_secret s ON s.product = d.product AND s.device = d.name
+LEFT JOIN device_topology t ON t.product = d.product AND t.device = d.name;
 
 CREATE TRIGGER product_before_insert BEFORE INSERT ON product BEGIN
   UPDATE before_insert SET found = coalesce(
@@ -2447,5 +2458,24 @@ CREATE TRIGGER package_update AFTER UPDATE ON package WHEN (NEW.product, NEW.nam
     WHERE EXISTS (SELECT 1 FROM package_locked WHERE product = OLD.product AND name = OLD.name);
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'package', 'update', NEW.product, NEW.name, '' FROM now;
+END;
+
+CREATE TRIGGER device_topology_insert BEFORE INSERT ON device_topology WHEN (SELECT writing FROM engine_state) IS NOT 1
+    BEGIN
+  SELECT RAISE(ABORT, 'device_topology is written by the engine; set device.gateway');
+END;
+
+CREATE TRIGGER device_topology_update BEFORE UPDATE ON device_topology WHEN (SELECT writing FROM engine_state) IS NOT 1
+    BEGIN
+  SELECT RAISE(ABORT, 'device_topology is written by the engine; set device.gateway');
+END;
+
+CREATE TRIGGER device_topology_delete BEFORE DELETE ON device_topology WHEN (SELECT writing FROM engine_state) IS NOT 1
+    AND EXISTS (SELECT 1 FROM device WHERE product = OLD.product AND name = OLD.device) BEGIN
+  SELECT RAISE(ABORT, 'device_topology is written by the engine; set device.gateway');
+END;
+
+CREATE TRIGGER device_delete_topology AFTER DELETE ON device BEGIN
+  DELETE FROM device_topology WHERE product = OLD.product AND device = OLD.name;
 END;
 

@@ -4,25 +4,27 @@
 #include <algorithm>
 #include <utility>
 
+#include "dialect/envelope.h"
 #include "dialect/json.h"
 
 namespace ota::dialect {
 namespace {
 
-constexpr std::string_view kPrefix = "/ext/session/";
+constexpr std::string_view kSession = "/ext/session/";
+constexpr std::string_view kSys = "/sys/";
 constexpr std::string_view kReply = "_reply";
 
 struct Row {
+  std::string_view prefix;
   std::string_view end;
-  SessionAct act;
 };
 constexpr Row kActs[] = {
-    {"combine/login", SessionAct::kLogin},
-    {"combine/login/batch", SessionAct::kLoginBatch},
-    {"combine/logout", SessionAct::kLogout},
+    // by SessionAct
+    {kSession, "combine/login"}, {kSession, "combine/login/batch"}, {kSession, "combine/logout"},
+    {kSys, "thing/topo/add"},    {kSys, "thing/topo/delete"},       {kSys, "thing/topo/get"},
 };
 
-const char* TextOf(SessionCode code) {
+const char* MessageOf(SessionCode code) {
   switch (code) {
     case SessionCode::kOk:
       return "";
@@ -34,6 +36,8 @@ const char* TextOf(SessionCode code) {
       return "Sign check failed";
     case SessionCode::kTooMany:
       return "Too many sub-devices, or too many logins at a time";
+    case SessionCode::kFixed:
+      return "People have said that the sub device belongs the gateway";
     case SessionCode::kMalformed:
       return "payload format error";
     case SessionCode::kUnavailable:
@@ -42,20 +46,9 @@ const char* TextOf(SessionCode code) {
   return "";
 }
 
-// Text, or a whole number as its digits; empty for anything else.
-std::string Literal(const json::Value* value) {
-  if (value == nullptr) {
-    return {};
-  }
-  if (const auto* text = value->As<std::string>()) {
-    return *text;
-  }
-  const auto* number = value->As<std::int64_t>();
-  return number == nullptr ? std::string() : std::to_string(*number);
-}
-
+// Text, or a number as it stands; empty for anything else.
 std::string Member(const json::Object& object, std::string_view name) {
-  return Literal(json::Find(object, name));
+  return TextOf(json::Find(object, name)).value_or("");
 }
 
 void WritePair(json::Writer& out, const core::DeviceKey& device) {
@@ -64,11 +57,16 @@ void WritePair(json::Writer& out, const core::DeviceKey& device) {
 
 }  // namespace
 
+bool IsTopology(SessionAct act) {
+  return act >= SessionAct::kTopoAdd;
+}
+
 std::optional<SessionTopic> ParseSession(std::string_view topic) {
-  if (!topic.starts_with(kPrefix)) {
+  const std::string_view prefix = topic.starts_with(kSession) ? kSession : kSys;
+  if (!topic.starts_with(prefix)) {
     return std::nullopt;
   }
-  topic.remove_prefix(kPrefix.size());
+  topic.remove_prefix(prefix.size());
   SessionTopic session;
   for (std::string_view* name : {&session.product, &session.device}) {
     const std::size_t slash = topic.find('/');
@@ -80,11 +78,12 @@ std::optional<SessionTopic> ParseSession(std::string_view topic) {
   }
   session.reply = topic.ends_with(kReply);
   topic.remove_suffix(session.reply ? kReply.size() : 0);
-  const Row* const found = std::ranges::find(kActs, topic, &Row::end);
+  const Row* const found = std::ranges::find_if(
+      kActs, [&](const Row& row) { return row.prefix == prefix && row.end == topic; });
   if (found == std::end(kActs)) {
     return std::nullopt;
   }
-  session.act = found->act;
+  session.act = static_cast<SessionAct>(found - std::begin(kActs));
   return session;
 }
 
@@ -93,7 +92,8 @@ tl::expected<SessionRequest, SessionError> DecodeSession(SessionAct act, std::st
   const auto fail = [&](std::string message) {
     return tl::unexpected(SessionError{request.id, std::move(message)});
   };
-  const auto parsed = json::Parse(payload, kMaxUplinkBytes);
+  // Numbers keep their text: a time may have a fraction, and is signed as it stands.
+  const auto parsed = json::Parse(payload, kMaxUplinkBytes, json::Form::kTolerant);
   if (!parsed) {
     return fail(parsed.error());
   }
@@ -102,42 +102,51 @@ tl::expected<SessionRequest, SessionError> DecodeSession(SessionAct act, std::st
     return fail("must be an object");
   }
   request.id = Member(*root, "id");
-  const json::Value* value = json::Find(*root, "params");
-  const auto* params = value == nullptr ? nullptr : value->As<json::Object>();
-  if (params == nullptr) {
-    return fail("params: must be an object");
-  }
-  const auto add = [&](const json::Object& one) {
-    request.devices.push_back(
-        {{Member(one, "productKey"), Member(one, "deviceKey")}, Member(one, "sign")});
-    const SubDevice& device = request.devices.back();
-    return IsName(device.key.product) && IsName(device.key.device) &&
-           (act == SessionAct::kLogout || !device.sign.empty());
-  };
-  constexpr const char* kRule = "productKey, deviceKey and sign: must be texts";
-  if (act == SessionAct::kLoginBatch) {
-    value = json::Find(*params, "subDevices");
-    const auto* list = value == nullptr ? nullptr : value->As<json::Array>();
-    if (list == nullptr || list->empty() || list->size() > kMaxSubDevices) {
-      return fail("params.subDevices: must be an array of 1 to 200 devices");
-    }
-    for (const json::Value& one : *list) {
-      const auto* object = one.As<json::Object>();
-      if (object == nullptr || !add(*object)) {
-        return fail(kRule);
-      }
-    }
-  } else if (!add(*params)) {
-    return fail(kRule);
-  }
-  if (act == SessionAct::kLogout) {
+  if (act == SessionAct::kTopoGet) {
     return request;
   }
-  request.client_id = Member(*params, "clientId");
-  request.timestamp = Member(*params, "timestamp");
-  request.sign_method = Member(*params, "signMethod");
-  if (request.timestamp.empty() || request.sign_method.empty()) {
-    return fail("timestamp and signMethod: must be texts");
+  const json::Value* value = json::Find(*root, "params");
+  const auto* params = value == nullptr ? nullptr : value->As<json::Object>();
+  const char* list_name = "params";
+  if (!IsTopology(act)) {
+    if (params == nullptr) {
+      return fail("params: must be an object");
+    }
+    value = act == SessionAct::kLoginBatch ? json::Find(*params, "subDevices") : nullptr;
+    list_name = "params.subDevices";
+  }
+  const bool is_signed = act != SessionAct::kLogout && act != SessionAct::kTopoDelete;
+  // In a batch clientId, timestamp and signMethod are said once.
+  const auto add = [&](const json::Object& one, const json::Object& common) {
+    SubDevice device{{Member(one, "productKey"), Member(one, "deviceKey")},
+                     Member(one, "sign"),
+                     Member(common, "clientId"),
+                     Member(common, "timestamp"),
+                     Member(common, "signMethod")};
+    if (device.sign_method.empty()) {
+      device.sign_method = Member(common, "signmethod");  // as the SDK for C spells it here
+    }
+    request.devices.push_back(std::move(device));
+    const SubDevice& added = request.devices.back();
+    return IsName(added.key.product) && IsName(added.key.device) &&
+           (!is_signed ||
+            (!added.sign.empty() && !added.timestamp.empty() && !added.sign_method.empty()));
+  };
+  constexpr const char* kRule =
+      "productKey, deviceKey, sign, timestamp and signMethod: must be texts";
+  if (value == nullptr && act != SessionAct::kLoginBatch && params != nullptr) {
+    return add(*params, *params) ? tl::expected<SessionRequest, SessionError>(request)
+                                 : fail(kRule);
+  }
+  const auto* list = value == nullptr ? nullptr : value->As<json::Array>();
+  if (list == nullptr || list->empty() || list->size() > kMaxSubDevices) {
+    return fail(std::string(list_name) + ": must be an array of 1 to 200 devices");
+  }
+  for (const json::Value& one : *list) {
+    const auto* object = one.As<json::Object>();
+    if (object == nullptr || !add(*object, act == SessionAct::kLoginBatch ? *params : *object)) {
+      return fail(kRule);
+    }
   }
   return request;
 }
@@ -146,10 +155,10 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
                       std::span<const SubResult> results, SessionCode code,
                       std::string_view message) {
   Encoded encoded;
-  encoded.topic = std::string(kPrefix) + std::string(topic.product) + "/" +
-                  std::string(topic.device) + "/" +
-                  std::string(kActs[static_cast<std::size_t>(topic.act)].end) + std::string(kReply);
-  std::string text(message.empty() ? TextOf(code) : message);
+  const Row& row = kActs[static_cast<std::size_t>(topic.act)];
+  encoded.topic = std::string(row.prefix) + std::string(topic.product) + "/" +
+                  std::string(topic.device) + "/" + std::string(row.end) + std::string(kReply);
+  std::string text(message.empty() ? MessageOf(code) : message);
   json::Writer out;
   out.BeginObject().Name("id").Text(id);
   if (topic.act == SessionAct::kLoginBatch) {
@@ -167,17 +176,37 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
     for (const SubResult& one : results) {
       if (one.code != SessionCode::kOk) {
         code = SessionCode::kDisabled;
-        text +=
-            one.device.product + "&" + one.device.device + " has error: " + TextOf(one.code) + ";";
+        text += one.device.product + "&" + one.device.device +
+                " has error: " + MessageOf(one.code) + ";";
       }
     }
     out.Name("code").Integer(static_cast<int>(code)).Name("data").BeginObject();
     part("loginedSubDevices", true);
     part("failedSubDevices", false);
+  } else if (topic.act == SessionAct::kTopoGet) {
+    out.Name("code").Integer(static_cast<int>(code)).Name("data").BeginArray();
+    for (const SubResult& one : results) {
+      out.BeginObject();
+      WritePair(out, one.device);
+      out.EndObject();
+    }
+    out.EndArray().Name("message").Text(text).EndObject();
+    encoded.payload = std::move(out).text();
+    return encoded;
+  } else if (IsTopology(topic.act)) {
+    // All or none.
+    for (const SubResult& one : results) {
+      if (one.code != SessionCode::kOk) {
+        code = one.code;
+        text = one.device.product + "&" + one.device.device + ": " + MessageOf(one.code);
+        break;
+      }
+    }
+    out.Name("code").Integer(static_cast<int>(code)).Name("data").BeginObject();
   } else {
     if (!results.empty()) {
       code = results.front().code;
-      text = TextOf(code);
+      text = MessageOf(code);
     }
     out.Name("code").Integer(static_cast<int>(code)).Name("data").BeginObject();
     if (!results.empty()) {

@@ -1,5 +1,7 @@
-// How EnOS's gateways log their sub-devices in and out over their own connection:
+// How EnOS's gateways log their sub-devices in and out over their own connection, and say which
+// devices are behind them:
 //   /ext/session/PRODUCT/DEVICE/combine/login, .../combine/login/batch, .../combine/logout
+//   /sys/PRODUCT/DEVICE/thing/topo/add, .../thing/topo/delete, .../thing/topo/get
 // each answered on the same topic with `_reply`. PRODUCT and DEVICE are the gateway's. These say
 // who is there, not what is upgraded, so they are no uplinks and never reach the engine: decoded,
 // checked (guard/login.h) and answered on the broker's thread. Pure.
@@ -21,7 +23,10 @@ namespace ota::dialect {
 // In one message, and on one connection.
 inline constexpr std::size_t kMaxSubDevices = 200;
 
-enum class SessionAct { kLogin, kLoginBatch, kLogout };
+enum class SessionAct { kLogin, kLoginBatch, kLogout, kTopoAdd, kTopoDelete, kTopoGet };
+
+// Whether it is about the topology, which is kept, and not about this connection.
+bool IsTopology(SessionAct act);
 
 struct SessionTopic {
   std::string_view product;  // the gateway's
@@ -36,14 +41,14 @@ std::optional<SessionTopic> ParseSession(std::string_view topic);
 struct SubDevice {
   core::DeviceKey key;
   std::string sign;
-};
-
-struct SessionRequest {
-  std::string id;  // echoed as it came
   std::string client_id;
   std::string timestamp;
   std::string sign_method;
-  std::vector<SubDevice> devices;  // one, but in a batch
+};
+
+struct SessionRequest {
+  std::string id;                  // echoed as it came
+  std::vector<SubDevice> devices;  // one, but in a batch or of a topology; none: it is asked for
 };
 
 struct SessionError {
@@ -60,6 +65,7 @@ enum class SessionCode {
   kOtherGateway = 740,
   kWrongSign = 742,
   kTooMany = 743,
+  kFixed = 744,
   kMalformed = 1220,
   kUnavailable = 1221,
 };
@@ -69,7 +75,8 @@ struct SubResult {
   SessionCode code = SessionCode::kOk;
 };
 
-// The answer to `topic`; `code` is for a request that named no device that was looked at.
+// The answer to `topic`, in a topology's with the devices if it was asked for; `code` is for a
+// request that named no device that was looked at.
 Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
                       std::span<const SubResult> results, SessionCode code = SessionCode::kOk,
                       std::string_view message = {});

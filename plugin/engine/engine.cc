@@ -80,7 +80,8 @@ Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std:
       outbox_(outbox),
       ticks_(std::move(ticks)),
       clocks_(std::move(clocks)),
-      logins_(options_.secret_key, outbox) {}
+      logins_(options_.secret_key, outbox),
+      topology_(outbox) {}
 
 core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbox& inbox,
                                                     Outbox& outbox,
@@ -111,6 +112,12 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
 
 Engine::~Engine() {
   Stop();
+}
+
+bool Engine::Bind(TopologyRequest request) {
+  return !passive() && inbox_.TryPost([this, request = std::move(request)]() mutable {
+    topology_.Add(std::move(request));
+  });
 }
 
 void Engine::Stop() {
@@ -167,7 +174,7 @@ void Engine::Take(steady_clock::duration wait) {
   const bool may = !last_turn_ && fault_.empty();
   const bool more =
       may && (!arrivals_.empty() || plans_->stale() || read_journal_ || !telemetry_.empty());
-  const bool works = may && (plans_->busy() || prune_more_ || logins_.busy());
+  const bool works = may && (plans_->busy() || prune_more_ || logins_.busy() || topology_.busy());
   const Monotonic now = steady_clock::now();
   Monotonic until = now + (more ? steady_clock::duration(0) : works ? kRest : wait);
   if (fault_.empty() && timeline_) {
@@ -363,7 +370,7 @@ bool Engine::IsDue(Monotonic now) {
   const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
   return !arrivals_.empty() || reload_catalogue_ || reload_files_ || read_journal_ || wake_all_ ||
-         last_turn_ || plans_->busy() || plans_->stale() || logins_.busy() ||
+         last_turn_ || plans_->busy() || plans_->stale() || logins_.busy() || topology_.busy() ||
          downloads_->has_findings() || downloads_->has_signs() || prune_more_ ||
          time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
          now >= next_minute_ || now >= next_health_ ||
@@ -422,6 +429,7 @@ store::Status Engine::Turn() {
   }
   if (!status) {
     store_->Rollback();
+    topology_.Undone();
     exchange_->Undone();
     plans_->Undone();
     downloads_->Undone();
@@ -476,6 +484,16 @@ store::Status Engine::LoadCatalogue(core::Now now) {
   downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
   exchange_->Begin(*store_, catalogue_, now);
   logins_.SetProducts(*catalogue_);
+  return {};
+}
+
+// What gateways say of their sub-devices.
+store::Status Engine::Bindings() {
+  auto changed = topology_.Work(*store_);
+  if (!changed) {
+    return tl::unexpected(changed.error());
+  }
+  logins_.Changed(*changed);
   return {};
 }
 
@@ -661,6 +679,7 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
   status = status ? Arrivals(now) : status;
   status = status ? Deadlines(now) : status;
   status = status ? Telemetry() : status;
+  status = status ? Bindings() : status;
   status = status ? logins_.Work(*store_) : status;
   if (!status) {
     return status;
@@ -823,6 +842,7 @@ void Engine::Send() {
     downloads_->Serve(std::move(job));
   }
   ServeBlocks();
+  topology_.Committed();
   exchange_->Committed();
   plans_->Committed();
   downloads_->Committed();

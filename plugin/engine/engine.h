@@ -30,6 +30,7 @@
 #include "engine/signatures.h"
 #include "engine/telemetry.h"
 #include "engine/timeline.h"
+#include "engine/topology.h"
 #include "store/lock.h"
 #include "store/store.h"
 
@@ -55,6 +56,10 @@ class Engine {
   // What is known of devices, for logins and gateways; null until it was loaded. Any thread.
   std::shared_ptr<const guard::Registry> registry() const { return logins_.registry(); }
 
+  // A gateway binds or unbinds sub-devices, or asks for them; it is answered when that is stored.
+  // False: not now. Broker thread.
+  bool Bind(TopologyRequest request);
+
   // Commits what was taken, within 5 s, and ends the threads. Idempotent. Broker thread.
   void Stop();
 
@@ -77,6 +82,7 @@ class Engine {
   store::Status Deadlines(core::Now now);
   store::Status Scan(core::Now now);
   store::Status Telemetry();
+  store::Status Bindings();
   void ObeyBrakes();
   store::Status Upkeep(core::Now now, Monotonic monotonic);
   void Send();
@@ -100,6 +106,7 @@ class Engine {
   std::optional<store::Lock> lock_;
   std::unique_ptr<Downloads> downloads_;
   Logins logins_;
+  Topology topology_;
 
   std::atomic<bool> passive_{false};  // also while it opens the database: uplinks wait in the inbox
   std::atomic<bool> stopping_{false};

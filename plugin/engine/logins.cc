@@ -82,7 +82,7 @@ void Logins::Put(guard::Registry& registry, const store::LoginRow& row) {
       first_unreadable_ = row.key.product + "/" + row.key.device;
     }
   }
-  registry.Put(row.key.product, row.key.device, {secret, row.gateway, row.disabled});
+  registry.Put(row.key.product, row.key.device, {secret, row.gateway, row.disabled, row.bound});
 }
 
 void Logins::Tell() {

@@ -432,7 +432,7 @@ store::Status Plans::Proceed(store::Store& store, core::Now now) {
     }
     // When the next offer may be made; nothing: when a task ends.
     const auto slot = [&]() -> core::Result<std::optional<core::Instant>> {
-      auto pace = exchange_.PaceOf(name);
+      auto pace = exchange_.PaceOf(plan.name);
       if (!pace) {
         return tl::unexpected(pace.error());
       }

@@ -250,7 +250,7 @@ LoginVerdict CheckLogin(const Registry* registry, const LoginRules& rules, std::
 
 SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
                         const core::DeviceKey& gateway, const SignedLogin& login,
-                        std::string_view proof) {
+                        std::string_view proof, bool binds) {
   const auto device = registry.Find(login.product, login.device);
   const bool has_secret = device && !device->secret.empty();
   const bool proved = ProvesEnos(login, has_secret ? device->secret : decoy, proof);
@@ -258,7 +258,8 @@ SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
       IsCompressed(login.id)) {
     return SubLogin::kWrong;
   }
-  if (!device->gateway.empty() && !registry.IsBehind(login.product, login.device, gateway)) {
+  if (!device->gateway.empty() && !(binds && device->bound) &&
+      !registry.IsBehind(login.product, login.device, gateway)) {
     return SubLogin::kOtherGateway;
   }
   return device->disabled ? SubLogin::kDisabled : SubLogin::kAccept;

@@ -72,9 +72,10 @@ enum class SubLogin { kAccept, kWrong, kOtherGateway, kDisabled };
 
 // A sub-device that logs in over the connection of `gateway`, by EnOS's rule: it proves itself as
 // it would alone, and may do so behind its own gateway only, or behind any if it has none. What is
-// wrong with it is told only to who has its secret.
+// wrong with it is told only to who has its secret. `binds`: it is to be bound to the gateway, for
+// which another one's own word is no hindrance.
 SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
                         const core::DeviceKey& gateway, const SignedLogin& login,
-                        std::string_view proof);
+                        std::string_view proof, bool binds = false);
 
 }  // namespace ota::guard

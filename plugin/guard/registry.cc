@@ -40,7 +40,7 @@ std::optional<Registry::Device> Registry::Find(std::string_view product,
   const std::string_view text = found->text;
   const std::size_t gateway = std::size_t{found->product} + found->name;
   return Device{text.substr(gateway + found->gateway), text.substr(gateway, found->gateway),
-                found->disabled};
+                found->disabled, found->bound};
 }
 
 bool Registry::IsBehind(std::string_view product, std::string_view name,
@@ -81,6 +81,7 @@ void Registry::Put(std::string_view product, std::string_view name, const Device
   entry.name = static_cast<std::uint8_t>(name.size());
   entry.gateway = static_cast<std::uint8_t>(device.gateway.size());
   entry.disabled = device.disabled;
+  entry.bound = device.bound;
   Shard& shard = Own(product, name);
   const std::pair key(product, name);
   const auto at = std::ranges::lower_bound(shard, key, std::less<>(), [](const Entry& other) {

@@ -27,6 +27,7 @@ class Registry {
     std::string_view secret;   // empty: none, or it cannot be decrypted
     std::string_view gateway;  // product/name; empty: none
     bool disabled = false;
+    bool bound = false;  // the gateway has said that it is its, not people
   };
   using Dialects = std::map<std::string, std::string, std::less<>>;  // by product
 
@@ -55,6 +56,7 @@ class Registry {
     std::uint8_t name = 0;
     std::uint8_t gateway = 0;
     bool disabled = false;
+    bool bound = false;
 
     std::string_view Product() const;
     std::string_view Name() const;

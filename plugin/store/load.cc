@@ -549,7 +549,11 @@ core::Result<PackageFile> FileOf(const Query& row) {
 }
 
 LoginRow LoginOf(Query& row) {
-  return {{row.Text(0), row.Text(1)}, row.Flag(2), row.Text(3), row.Null(4) ? "" : row.Text(4)};
+  return {{row.Text(0), row.Text(1)},
+          row.Flag(2),
+          row.Text(3),
+          row.Null(4) ? "" : row.Text(4),
+          row.Flag(5)};
 }
 
 }  // namespace
@@ -769,6 +773,18 @@ core::Result<std::vector<LoginRow>> Store::LoginsAfter(const core::DeviceKey& af
       logins.push_back(LoginOf(rows));
     }
     return logins;
+  });
+}
+
+core::Result<std::vector<core::DeviceKey>> Store::SubDevices(const std::string& gateway,
+                                                             int limit) {
+  return impl_->Run([&]() -> core::Result<std::vector<core::DeviceKey>> {
+    std::vector<core::DeviceKey> devices;
+    Query rows = impl_->Ask(sql::kSubDevices);
+    for (rows.Bind(gateway, limit); rows.Next();) {
+      devices.push_back({rows.Text(0), rows.Text(1)});
+    }
+    return devices;
   });
 }
 

@@ -247,6 +247,22 @@ core::Result<std::int64_t> Store::SavePackageState(const PackageFile& file) {
   });
 }
 
+Status Store::Bind(const core::DeviceKey& key, const std::string& gateway) {
+  return impl_->RunWrite([&]() -> Status {
+    impl_->Write();
+    impl_->Ask(sql::kBind).Bind(key.product, key.device, gateway).Run();
+    return {};
+  });
+}
+
+Status Store::Unbind(const core::DeviceKey& key, const std::string& gateway) {
+  return impl_->RunWrite([&]() -> Status {
+    impl_->Write();
+    impl_->Ask(sql::kUnbind).Bind(key.product, key.device, gateway).Run();
+    return {};
+  });
+}
+
 Status Store::ForgetGoneFiles() {
   return impl_->RunWrite([&]() -> Status {
     std::vector<std::int64_t> gone;

@@ -109,13 +109,24 @@ inline constexpr const char* kDevice =
     " seen_ms, reported_ms FROM device_state WHERE product = ?1 AND name = ?2";
 inline constexpr const char* kDeviceRow =
     "SELECT disabled, retired FROM device WHERE product = ?1 AND name = ?2";
-#define OTA_LOGIN_COLUMNS                                                                 \
-  "SELECT d.product, d.name, d.disabled, coalesce(d.gateway, ''), s.sealed FROM device d" \
-  " LEFT JOIN device_secret s ON s.product = d.product AND s.device = d.name WHERE "
+#define OTA_LOGIN_COLUMNS                                                               \
+  "SELECT d.product, d.name, d.disabled, coalesce(d.gateway, t.gateway, ''), s.sealed," \
+  " d.gateway IS NULL AND t.gateway IS NOT NULL FROM device d"                          \
+  " LEFT JOIN device_secret s ON s.product = d.product AND s.device = d.name"           \
+  " LEFT JOIN device_topology t ON t.product = d.product AND t.device = d.name WHERE "
 inline constexpr const char* kLoginsAfter =
     OTA_LOGIN_COLUMNS "(d.product, d.name) > (?1, ?2) ORDER BY d.product, d.name LIMIT ?3";
 inline constexpr const char* kLogin = OTA_LOGIN_COLUMNS "d.product = ?1 AND d.name = ?2";
 #undef OTA_LOGIN_COLUMNS
+inline constexpr const char* kBind =
+    "INSERT INTO device_topology(product, device, gateway) VALUES (?1, ?2, ?3)"
+    " ON CONFLICT DO UPDATE SET gateway = excluded.gateway";
+inline constexpr const char* kUnbind =
+    "DELETE FROM device_topology WHERE product = ?1 AND device = ?2 AND gateway = ?3";
+inline constexpr const char* kSubDevices =
+    "SELECT product, name FROM device WHERE gateway = ?1 UNION SELECT t.product, t.device"
+    " FROM device_topology t JOIN device d ON d.product = t.product AND d.name = t.device"
+    " WHERE t.gateway = ?1 AND d.gateway IS NULL ORDER BY 1, 2 LIMIT ?2";
 inline constexpr const char* kHasSecrets = "SELECT EXISTS (SELECT 1 FROM device_secret)";
 inline constexpr const char* kVersions =
     "SELECT component, version, trial, since_ms FROM device_version WHERE device_id = ?1"
@@ -398,6 +409,9 @@ inline constexpr const char* kDeleteRequest = "DELETE FROM request WHERE id = ?1
 inline constexpr const char* kHot[] = {
     kLoginsAfter,
     kLogin,
+    kBind,
+    kUnbind,
+    kSubDevices,
     kPlans,
     kPlanComponents,
     kPackage,

@@ -191,6 +191,7 @@ struct LoginRow {
   bool disabled = false;
   std::string gateway;  // product/name; empty: none
   std::string sealed;
+  bool bound = false;  // the gateway has said so, not people
 };
 
 // ---------------------------------------------------------------- journal, requests, packages
@@ -418,6 +419,11 @@ class Store {
   core::Result<std::vector<LoginRow>> LoginsAfter(const core::DeviceKey& after, int limit);
   // Nothing: people know no such device.
   core::Result<std::optional<LoginRow>> LoadLogin(const core::DeviceKey& key);
+  // Binds a device to a gateway (product/name), in place of another one; unbinds it from this one.
+  Status Bind(const core::DeviceKey& key, const std::string& gateway);
+  Status Unbind(const core::DeviceKey& key, const std::string& gateway);
+  // Which devices are behind a gateway, by the word of people or its own; at most `limit`.
+  core::Result<std::vector<core::DeviceKey>> SubDevices(const std::string& gateway, int limit);
   core::Result<bool> HasSecrets();
 
   // -- packages

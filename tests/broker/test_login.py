@@ -486,13 +486,67 @@ def test_a_login_of_a_sub_device_is_no_presence_and_its_logout_ends_it(site, gat
 @pytest.mark.parametrize("params, code", [
     (one("s1", sign="0" * 64), 742), (one("s9"), 742), (one("s1", "ali"), 742), (one("s1", timestamp="8"), 742),
     (one("s1", signMethod="none"), 742), (one("other"), 740), (one("other", sign="0"), 742), (one("off"), 723), (one("off", sign="0"), 742),
-    ({}, 1220), (one("s/1"), 1220), (one("s1", sign=7.5), 1220), (one("s1", timestamp=None), 1220), ([], 1220), ("x", 1220)])
+    ({}, 1220), (one("s/1"), 1220), (one("s1", sign={}), 1220), (one("s1", timestamp=None), 1220), ([], 1220), ("x", 1220)])
 def test_a_sub_device_that_is_refused(site, gateway, params, code):
     start = len(site.log())
     assert sub_login(gateway, "login", params)["code"] == code
     assert gateway.publish("ota/v1/sub/s1/up/version", "{}") >= 128
     if code != 1220:
         assert "refused: as a sub-device" in site.log()[start:]
+
+
+def topo(client, act, params, name="e1"):
+    """The reply to what gateway `name` says or asks of its topology."""
+    topic = f"/sys/env/{name}/thing/topo/{act}"
+    assert client.subscribe(topic + "_reply")[0] < 128
+    number = f"{next(numbers)}"
+    client.publish(topic, json.dumps({"id": number, "version": "1.0", "params": params, "method": f"thing.topo.{act}"}))
+    reply = json.loads(client.take_topic(topic + "_reply").payload)
+    assert reply["id"] == number
+    return reply
+
+
+def test_a_gateway_keeps_its_topology(site, gateway):
+    key = {"productKey": "sub", "deviceKey": "s1"}
+    assert topo(gateway, "get", {})["data"] == []
+    bad = topo(gateway, "add", [one("s1"), one("s2", sign="0")])
+    assert bad["code"] == 742 and "sub&s2" in bad["message"]
+    assert topo(gateway, "get", {})["data"] == []  # all or none
+    wire = {k: v for k, v in one("s1").items() if k not in ("secureMode", "cleanSession", "signMethod")}
+    added = topo(gateway, "add", [{**wire, "signmethod": "hmacsha256"}])  # as the SDK for C has it
+    assert (added["code"], added["data"]) == (200, {})
+    assert topo(gateway, "get", {})["data"] == [key]
+    # It speaks for it without a login, and receives for it.
+    topic = "/sys/sub/s1/ota/device/"
+    eventually(lambda: gateway.subscribe(topic + "inform_reply")[0] < 128)
+    gateway.publish(topic + "inform", '{"id":"1","params":{"version":"1.0"}}')
+    assert json.loads(gateway.take_topic(topic + "inform_reply").payload)["code"] == 200
+    assert gateway.publish("/sys/sub/s2/ota/device/inform", "{}") >= 128
+    assert site.query("SELECT gateway, bound FROM device_logins WHERE device='s1'") == [{"gateway": "env/e1", "bound": 1}]
+    assert "written by the engine" in site.bare("UPDATE device_topology SET gateway='x/y';\n", check=False).stderr
+    # It outlives the broker.
+    site.restart()
+    wait_device(site, enos("e1"))
+    again = site.client(**enos("e1"), version=5)
+    assert topo(again, "get", {})["data"] == [key]
+    # Another gateway that proves to have it takes it; its own word goes, that of people stays.
+    secrets(site, ("env", "e2", SECRET))
+    wait_device(site, enos("e2"))
+    other = site.client(**enos("e2"), version=5)
+    assert topo(other, "add", [one("s1")], "e2")["code"] == 200
+    assert topo(again, "get", {})["data"] == [] and topo(other, "get", {}, "e2")["data"] == [key]
+    eventually(lambda: again.publish(topic + "inform", "{}") >= 128)
+    assert topo(again, "delete", [key])["code"] == 200  # not its own: nothing happens
+    assert topo(other, "get", {}, "e2")["data"] == [key]
+    assert topo(other, "delete", [key], "e2")["code"] == 200
+    eventually(lambda: other.publish(topic + "inform", "{}") >= 128)
+    site.sql("UPDATE device SET gateway='env/e1' WHERE name='s1';\n")
+    eventually(lambda: topo(again, "delete", [key])["code"] == 744)
+    assert topo(again, "get", {})["data"] == [key]
+    assert topo(other, "add", [one("s1")], "e2")["code"] == 740
+    assert topo(again, "add", [{**one("s1"), "productKey": "env", "deviceKey": "e1"}])["code"] == 740  # itself
+    for params in ([], 7, [7], [{}], "x"):
+        assert topo(again, "add", params)["code"] == 1220
 
 
 def test_sub_devices_in_a_batch(site, gateway):

@@ -38,22 +38,63 @@ TEST(Session, ALoginIsDecoded) {
       R"("sign": "ab12", "secureMode": "2", "cleanSession": "False"}})");
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->id, "4");
-  EXPECT_EQ(request->client_id, "dk");
-  EXPECT_EQ(request->timestamp, "1564988853275");
-  EXPECT_EQ(request->sign_method, "sha256");
   ASSERT_EQ(request->devices.size(), 1u);
+  EXPECT_EQ(request->devices[0].client_id, "dk");
+  EXPECT_EQ(request->devices[0].timestamp, "1564988853275");
+  EXPECT_EQ(request->devices[0].sign_method, "sha256");
   EXPECT_EQ(request->devices[0].key, (core::DeviceKey{"pk", "dk"}));
   EXPECT_EQ(request->devices[0].sign, "ab12");
 }
 
-TEST(Session, NumbersAreTakenAsTheirDigits) {
+// They are signed as they stand; Python's clock gives fractions.
+TEST(Session, NumbersAreTakenAsTheirText) {
   const auto request = DecodeSession(
       SessionAct::kLogin,
-      R"({"id":4,"params":{"productKey":"pk","deviceKey":"dk","clientId":"c","timestamp":1564988853275,)"
-      R"("signMethod":"md5","sign":"ab"}})");
-  ASSERT_TRUE(request);
+      R"({"id":4,"params":{"productKey":"pk","deviceKey":"dk","clientId":"c","timestamp":1564988853275.3406,)"
+      R"("signMethod":"md5","sign":"ab",}})");
+  ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->id, "4");
-  EXPECT_EQ(request->timestamp, "1564988853275");
+  EXPECT_EQ(request->devices[0].timestamp, "1564988853275.3406");
+}
+
+TEST(Session, ATopologyIsToldInAnArrayEachDeviceWithItsSignature) {
+  const auto topic = ParseSession("/sys/pkG/dkG/thing/topo/add");
+  ASSERT_TRUE(topic);
+  EXPECT_EQ(topic->act, SessionAct::kTopoAdd);
+  EXPECT_TRUE(ParseSession("/sys/pkG/dkG/thing/topo/get_reply")->reply);
+  EXPECT_FALSE(ParseSession("/sys/pkG/dkG/combine/login"));
+  EXPECT_FALSE(ParseSession("/ext/session/pkG/dkG/thing/topo/add"));
+  // `signmethod`, as the vendor's document and SDK for C have it here.
+  const auto request = DecodeSession(
+      SessionAct::kTopoAdd,
+      R"({"id":"1","version":"1.0","params":[{"productKey":"pk","deviceKey":"d1","signmethod":"hmacsha256",)"
+      R"("sign":"ab","timestamp":"7","clientId":"pk.d1"},{"productKey":"pk","deviceKey":"d2",)"
+      R"("signMethod":"sha1","sign":"cd","timestamp":"8","clientId":"c"}],"method":"thing.topo.add"})");
+  ASSERT_TRUE(request) << request.error().message;
+  ASSERT_EQ(request->devices.size(), 2u);
+  EXPECT_EQ(request->devices[0].sign_method, "hmacsha256");
+  EXPECT_EQ(request->devices[0].client_id, "pk.d1");
+  EXPECT_EQ(request->devices[1].sign_method, "sha1");
+  EXPECT_EQ(request->devices[1].timestamp, "8");
+  const auto unbind = DecodeSession(
+      SessionAct::kTopoDelete, R"({"id":"2","params":[{"productKey":"pk","deviceKey":"d1"}]})");
+  ASSERT_TRUE(unbind);
+  EXPECT_EQ(unbind->devices.front().key, (core::DeviceKey{"pk", "d1"}));
+  EXPECT_TRUE(DecodeSession(SessionAct::kTopoGet, R"({"id":"3","params":{}})")->devices.empty());
+  for (const char* bad : {R"({"params":[]})", R"({"params":7})", R"({})", R"({"params":[7]})",
+                          R"({"params":[{"productKey":"pk","deviceKey":"d1"}]})"}) {
+    EXPECT_FALSE(DecodeSession(SessionAct::kTopoAdd, bad)) << bad;
+  }
+  EXPECT_EQ(EncodeSession(*topic, "1", {{SubResult{{"pk", "d1"}, SessionCode::kOk}}}).payload,
+            R"({"id":"1","code":200,"data":{},"message":""})");
+  const SubResult both[] = {{{"pk", "d1"}, SessionCode::kOk},
+                            {{"pk", "d2"}, SessionCode::kWrongSign}};
+  EXPECT_EQ(EncodeSession(*topic, "1", both).payload,
+            R"({"id":"1","code":742,"data":{},"message":"pk&d2: Sign check failed"})");
+  const Encoded list = EncodeSession(*ParseSession("/sys/pkG/dkG/thing/topo/get"), "3", both);
+  EXPECT_EQ(list.topic, "/sys/pkG/dkG/thing/topo/get_reply");
+  EXPECT_EQ(list.payload, R"({"id":"3","code":200,"data":[{"productKey":"pk","deviceKey":"d1"},)"
+                          R"({"productKey":"pk","deviceKey":"d2"}],"message":""})");
 }
 
 TEST(Session, WhatIsNoRequestIsRefusedWithItsId) {

@@ -1,9 +1,12 @@
 // Any bytes as a gateway's request for its sub-devices, and as its topic: what is accepted holds to
-// the rules, and every answer to it is JSON that fits.
+// the rules, written out it is read as the same, and every answer to it is JSON that fits.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "dialect/json.h"
@@ -15,6 +18,52 @@ namespace {
 
 using fuzz::Check;
 
+// As a gateway would send it. Texts in which nothing had to be escaped or replaced.
+std::string Written(SessionAct act, const SessionRequest& request) {
+  json::Writer out;
+  const auto members = [&out, act](const SubDevice& device, bool key, bool common) {
+    if (key) {
+      out.Name("productKey").Text(device.key.product).Name("deviceKey").Text(device.key.device);
+      out.Name("sign").Text(device.sign);
+    }
+    if (common && act != SessionAct::kLogout && act != SessionAct::kTopoDelete) {
+      out.Name("clientId").Text(device.client_id).Name("timestamp").Text(device.timestamp);
+      out.Name("signMethod").Text(device.sign_method);
+    }
+  };
+  out.BeginObject().Name("id").Text(request.id).Name("params");
+  const bool batch = act == SessionAct::kLoginBatch;
+  if (batch || !IsTopology(act)) {
+    out.BeginObject();
+    members(request.devices.front(), !batch, true);
+  }
+  if (batch || IsTopology(act)) {
+    if (batch) {
+      out.Name("subDevices");
+    }
+    out.BeginArray();
+    for (const SubDevice& device : request.devices) {
+      out.BeginObject();
+      members(device, true, !batch);
+      out.EndObject();
+    }
+    out.EndArray();
+  }
+  if (batch || !IsTopology(act)) {
+    out.EndObject();
+  }
+  out.EndObject();
+  return std::move(out).text();
+}
+
+bool Same(const SessionRequest& one, const SessionRequest& other) {
+  return one.id == other.id &&
+         std::ranges::equal(one.devices, other.devices, [](const SubDevice& a, const SubDevice& b) {
+           return std::tie(a.key, a.sign, a.client_id, a.timestamp, a.sign_method) ==
+                  std::tie(b.key, b.sign, b.client_id, b.timestamp, b.sign_method);
+         });
+}
+
 void CheckRequest(SessionAct act, std::string_view payload) {
   const auto request = DecodeSession(act, payload);
   const SessionTopic topic{"pkG", "dkG", act, false};
@@ -22,12 +71,24 @@ void CheckRequest(SessionAct act, std::string_view payload) {
     Check(!request.error().message.empty(), "a reason");
     return;
   }
-  Check(!request->devices.empty() && request->devices.size() <= kMaxSubDevices, "1 to 200 devices");
-  Check(act == SessionAct::kLoginBatch || request->devices.size() == 1, "one but in a batch");
+  Check(request->devices.empty() == (act == SessionAct::kTopoGet) &&
+            request->devices.size() <= kMaxSubDevices,
+        "1 to 200 devices");
+  Check(act == SessionAct::kLoginBatch || IsTopology(act) || request->devices.size() == 1,
+        "one but in a batch");
+  // The writer replaces control characters, once; a longer text than may be sent is none.
+  const auto written = DecodeSession(act, Written(act, *request));
+  if (written) {
+    const auto twice = DecodeSession(act, Written(act, *written));
+    Check(twice && Same(*twice, *written), "written out it is read as the same");
+  } else {
+    Check(Written(act, *request).size() > kMaxUplinkBytes, "written out it is accepted");
+  }
   std::vector<SubResult> results;
   for (const SubDevice& device : request->devices) {
     Check(IsName(device.key.product) && IsName(device.key.device), "valid names");
-    Check(act == SessionAct::kLogout || !device.sign.empty(), "a sign");
+    Check(act == SessionAct::kLogout || act == SessionAct::kTopoDelete || !device.sign.empty(),
+          "a sign");
     results.push_back({device.key, SessionCode::kWrongSign});
   }
   const Encoded reply = EncodeSession(topic, request->id, results);
@@ -46,7 +107,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   using ota::dialect::SessionAct;
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): bytes are what a payload is.
   const std::string_view text(reinterpret_cast<const char*>(bytes), size);
-  for (const SessionAct act : {SessionAct::kLogin, SessionAct::kLoginBatch, SessionAct::kLogout}) {
+  for (const SessionAct act :
+       {SessionAct::kLogin, SessionAct::kLoginBatch, SessionAct::kLogout, SessionAct::kTopoAdd,
+        SessionAct::kTopoDelete, SessionAct::kTopoGet}) {
     ota::dialect::CheckRequest(act, text);
   }
   if (const auto topic = ota::dialect::ParseSession(text)) {

@@ -1,0 +1,2 @@
+sql
+BEGIN; COMMIT;
