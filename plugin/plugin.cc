@@ -32,6 +32,7 @@
 #include "dialect/session.h"
 #include "dialect/topic.h"
 #include "engine/engine.h"
+#include "engine/fault_point.h"
 #include "engine/inbox.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
@@ -125,6 +126,7 @@ void Publish(const engine::Message& message) {
     Log(engine::LogLevel::kError,
         "publishing to " + Quote(message.topic) + " failed with code " + std::to_string(rc));
   }
+  OTA_FAULT_POINT("published");
 }
 
 // The running plugin: one per process, however many listeners load it.
@@ -327,6 +329,7 @@ class Service {
     reply.to = dialect::UplinkName(*topic.kind);
     switch (admission) {
       case engine::Admission::kTaken:
+        OTA_FAULT_POINT("taken");
         return;
       case engine::Admission::kTooLarge:
         reply.code = core::ReplyCode::kTooLarge;

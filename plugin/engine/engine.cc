@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "engine/fault_point.h"
 #include "engine/lock_holders.h"
 #include "engine/windows.h"
 #include "package/threads.h"
@@ -425,6 +426,7 @@ store::Status Engine::Turn() {
     status = Upkeep(reading.now, monotonic);
   }
   if (status) {
+    OTA_FAULT_POINT("decided");
     status = store_->Commit(std::max(reading.now.wall, trial.floor()));
   }
   if (!status) {
@@ -456,6 +458,9 @@ store::Status Engine::Turn() {
   }
   was_trusted_ = reading.now.trusted;
   passive_.store(false);
+  if (!exchange_->outcome().messages.empty()) {
+    OTA_FAULT_POINT("committed");
+  }
   Send();
   return {};
 }

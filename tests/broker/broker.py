@@ -1,7 +1,8 @@
 """A site for one test: a real Mosquitto with the plugin on loopback ports and in a directory of its own.
 
 All that the tests know of option names, of the schema and of otactl's arguments is in this file.
-Environment (set by CTest): OTA_PLUGIN, OTA_OTACTL, OTA_MOSQUITTO; OTA_LONG=1 for `test.sh --all`;
+Environment (set by CTest): OTA_PLUGIN, OTA_OTACTL, OTA_MOSQUITTO; OTA_LONG=1 for `test.sh --all`; OTA_SEED: what is random
+in a test of faults, printed when it fails;
 OTA_PRELOAD: libraries to preload into the broker (a sanitizer's).
 """
 
@@ -25,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLUGIN = os.environ.get("OTA_PLUGIN", str(ROOT / "build" / "mosquitto_ota.so"))
 OTACTL = os.environ.get("OTA_OTACTL", str(ROOT / "build" / "otactl"))
 LONG = os.environ.get("OTA_LONG") == "1"
+SEED = int(os.environ.get("OTA_SEED", "0")) or random.randrange(1, 1 << 30)
 TIMEOUT = mqtt.TIMEOUT
 
 OPEN_STATES = ("offered", "postponed", "accepted", "downloading", "waiting", "installing", "rebooting",
@@ -79,7 +81,8 @@ def insert(table, **columns):
 class Site:
     """`options`: plugin options without `plugin_opt_`, None takes a default away,
     a list repeats the option. `lines`: more lines of
-    mosquitto.conf before the plugin; `after`: lines after it. `files`: name -> text, written beside."""
+    mosquitto.conf before the plugin; `after`: lines after it. `files`: name -> text, written beside.
+    `plugin`: False loads none, a path another one."""
 
     def __init__(self, directory, options=None, lines=(), after=(), files=None, anonymous=True,
                  persistence=False, plugin=True, environment=None, start=True, wait=True):
@@ -120,7 +123,7 @@ class Site:
                   f"persistence_location {self.directory}/"]
         lines += [line.format(directory=self.directory) for line in self.lines]
         if self.plugin:
-            lines.append(f"plugin {PLUGIN}")
+            lines.append(f"plugin {PLUGIN if self.plugin is True else self.plugin}")
             for name, value in self.options.items():
                 for one in value if isinstance(value, (list, tuple)) else [value]:
                     if one is not None:

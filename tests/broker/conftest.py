@@ -22,6 +22,8 @@ def make_site(tmp_path, request):
 
     yield make
     failed = getattr(request.node, "failed", False)
+    if failed:
+        print(f"OTA_SEED={broker.SEED} repeats what was random")
     crashed = [s for s in sites if s.process and s.process.poll() not in (None, 0, -9, -15)]
     for site in sites:
         site.close()
