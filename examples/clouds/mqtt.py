@@ -4,8 +4,19 @@ import collections
 import socket
 import ssl
 import struct
+import sys
 
 Message = collections.namedtuple("Message", "topic payload")
+
+
+def run(main):
+    """Calls `main`; what goes wrong is one line and exit code 1."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except (OSError, RuntimeError) as error:
+        raise SystemExit(f"{sys.argv[0]}: {error}") from None
 
 
 def text(value):

@@ -319,6 +319,9 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
   }
   meant.current->returned.reset();
   draft.Touch();  // that it asks is a sign, whatever the answer is [N-26]
+  if (!draft.s.product.wire.names_tasks) {
+    draft.s.owed_connection = draft.s.device.connection;  // as in OnProgress
+  }
   if (const std::optional<Verdict> brake = draft.Brake()) {
     draft.s.owed_connection = 0;  // the download, when the brake is off: go on
     const auto rest = std::chrono::ceil<seconds>(draft.BrakedUntil(*brake) - draft.now.steady);

@@ -309,6 +309,32 @@ def test_a_file_over_mqtt(site):
     site.wait_task("d1", "succeeded", product="lamp")
 
 
+def test_a_device_that_goes_on_with_a_file_over_mqtt_is_not_told_again(site):
+    """A push would begin a second download beside the first."""
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    d.subscribe()
+    d.block(data, 0)
+    d.client.kill()
+    d.connect()
+    d.subscribe()
+    d.block(data, 10240)
+    d.inform("1.0.0")
+    time.sleep(2.5)
+    d.no_push()
+
+
+def test_the_packages_custom_info_is_a_tag(site):
+    """`_package_udi`: text, often JSON itself, whose quotes are escaped as LinkSDK wants it."""
+    scene(site, tags={"_package_udi": '{"version":"9"}', "ring": "1"})
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    assert d.push()["data"]["extData"] == {"_package_udi": '{"version":"9"}', "ring": "1"}
+    assert '"extData":{"_package_udi":"{\\"version\\":\\"9\\"}","ring":"1"}' in d.text
+
+
 def test_blocks_in_any_order_and_errors(site):
     scene(site, size=50001, product={"http": 0})
     d = Mota(site)

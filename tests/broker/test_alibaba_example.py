@@ -30,6 +30,33 @@ def test_the_alibaba_emulator_upgrades(make_site, product):
     site.wait_task("d1", "succeeded", product="lamp")
 
 
+def test_the_readmes_commands_are_those_to_give(make_site):
+    site = make_site(options=IDENTITY)
+    commands = [line.strip() for line in (ROOT / "examples/clouds/README.md").read_text().splitlines() if line.startswith("    sudo otactl")]
+    (site.directory / "firmware-2.0.0.bin").write_bytes(content("lamp", 300_000))
+    assert len(commands) == 3
+    for command in commands:
+        words = [str(site.directory / word) if word.endswith(".bin") else str(ROOT / word) if word.endswith(".sql") else word
+                 for word in command.split()[2:]]
+        site.otactl(*words)
+    assert "upgraded from 1.0.0 to 2.0.0" in run(site, "alibaba.py", "--version", "1.0.0")
+
+
+@pytest.mark.parametrize("program", ["alibaba.py", "enos.py"])
+def test_what_goes_wrong_is_one_line_and_an_exit_code(site, program):
+    path = str(ROOT / "examples" / "clouds" / program)
+
+    def code(*arguments):
+        result = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=20)
+        assert "Traceback" not in result.stderr
+        return result.returncode, result.stderr.strip().splitlines()
+    assert code("--help")[0] == 0
+    assert code()[0] == 2 and code("--product", "lamp", "--device", "d1", "--fail", "7")[0] == 2
+    site.stop()
+    wrong, lines = code("--port", str(site.port), "--product", "lamp", "--device", "d1")
+    assert wrong == 1 and len(lines) == 1 and "refused" in lines[0]
+
+
 def test_the_alibaba_emulator_fails_as_asked_for(make_site):
     site = scene(make_site, "alibaba")
     run(site, "alibaba.py", "--fail", "-4")

@@ -29,9 +29,6 @@ constexpr const char* kSecret = "0123456789abcdef";
 class LoginsTest : public testing::Test {
  protected:
   LoginsTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "ota-logins-XXXXXX").string();
-    directory_ = mkdtemp(name.data());
-    key_path_ = (directory_ / "secret.key").string();
     auto opened = store::Store::Open(directory_ / "ota.db", core::Instant{}, {});
     EXPECT_TRUE(opened) << (opened ? "" : opened.error().message);
     store_ = std::move(*opened);
@@ -93,12 +90,21 @@ class LoginsTest : public testing::Test {
     return text;
   }
 
-  std::filesystem::path directory_;
-  std::string key_path_;
+  // In memory where there is such a place.
+  static std::filesystem::path MakeDirectory() {
+    const std::filesystem::path memory = "/dev/shm";
+    const auto base =
+        std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path();
+    std::string name = (base / "ota-logins-XXXXXX").string();
+    return mkdtemp(name.data());
+  }
+
+  const std::filesystem::path directory_ = MakeDirectory();
+  const std::string key_path_ = (directory_ / "secret.key").string();
   std::unique_ptr<store::Store> store_;
   store::Catalogue catalogue_;
   Outbox outbox_{[] {}};
-  Logins logins_{(std::filesystem::path(directory_) / "secret.key").string(), outbox_};
+  Logins logins_{key_path_, outbox_};
 };
 
 TEST_F(LoginsTest, ThereIsNoRegistryBeforeItIsWhole) {

@@ -92,7 +92,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     text.remove_prefix(std::min(line.size() + 1, text.size()));
   }
   ota::package::CheckPath(lines[0]);
-  for (const std::int64_t length : {std::int64_t{1}, std::int64_t{1000}, INT64_MAX}) {
+  for (const std::int64_t length : {std::int64_t{1}, std::int64_t{1000}, std::int64_t{1} << 62}) {
     ota::package::CheckRange(lines[1], length);
   }
   ota::package::CheckTags(lines[2]);
