@@ -391,6 +391,9 @@ const std::vector<Case> kCases = {
      "to let a device go insert into request"},
     {"UPDATE device_streak SET aside = 0", "device_streak is written by the engine"},
     {"DELETE FROM device_streak", "device_streak is written by the engine"},
+    {"INSERT INTO device_topology VALUES ('thermo', 'd2', 'hub/h1')", "set device.gateway"},
+    {"UPDATE device_topology SET gateway = 'x/y'", "device_topology is written by the engine"},
+    {"DELETE FROM device_topology", "device_topology is written by the engine"},
     {"INSERT INTO explanation VALUES (1, 'spring', 9, 'x', 1, '', '', '', NULL)",
      "to ask insert into request (act 'explain')"},
     {"UPDATE explanation SET ok = 1", "explanation is written by the engine"},
@@ -417,6 +420,7 @@ INSERT INTO log(at_ms, event) VALUES (1, 'offer');
 INSERT INTO zone VALUES ('UTC');
 INSERT INTO plan_member VALUES ('spring', 1, 1);
 INSERT INTO device_streak VALUES (1, 'main', '2.0', 3, 1, NULL);
+INSERT INTO device_topology VALUES ('thermo', 'd1', 'hub/h1');
 INSERT INTO explanation VALUES (1, 'spring', 0, 'stopped', 0, 'stopped', '', '', NULL);
 INSERT INTO engine_health VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, '');
 UPDATE engine_state SET writing = 0;

@@ -270,7 +270,7 @@ TEST_F(Import, EveryTableIsEitherPeoplesOrTheEngines) {
                 "'before_insert','import','journal','engine_state','device_state','device_version',"
                 "'package_state',"
                 "'plan_state','task','task_component','log','engine_health','zone','plan_member',"
-                "'device_streak','explanation')"),
+                "'device_streak','device_topology','explanation')"),
             "");
 }
 
