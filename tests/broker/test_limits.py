@@ -158,16 +158,6 @@ def test_a_client_that_never_reads(make_site):
     assert d.report()["code"] in (200, 429)
 
 
-def stored(d, kind, body):
-    """Sends it until it is answered with 200: of many 429 a client hears one a second."""
-    def once():
-        try:
-            return d.send(kind, {**body, "id": d.next_id()}, timeout=3)["code"] == 200
-        except AssertionError:
-            return False
-    eventually(once, 60, f"{kind} of {d.name} stored")
-
-
 def test_a_flood_of_progress_reports(make_site):
     """As fast as a socket takes them. The flooder's are merged or turned away; all others are answered."""
     site = make_site(log_type="warning")
@@ -202,9 +192,9 @@ def test_a_flood_of_progress_reports(make_site):
         done.set()
         thread.join(20)
     print(f"{rate:.0f} progress reports a second, {answered} other devices were answered and offered")
-    stored(flooder, "progress", {"task": task, "component": "main", "state": "installing"})
+    flooder.store("progress", task=task, component="main", state="installing")
     flooder.reboot(main="2.0")
-    stored(flooder, "version", {"components": flooder.versions, "bootId": flooder.boot_id})
+    flooder.store("version", components=flooder.versions, bootId=flooder.boot_id)
     assert site.task("flooder")["state"] == "succeeded"
 
 

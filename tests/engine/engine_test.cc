@@ -383,13 +383,13 @@ TEST_F(Site, ALockHeldForAnHourFailsNobody) {
   // The device of this uplink is heard when the lock is let go; the engine waits for it from now
   // on.
   ASSERT_TRUE(Until([&] {
-    passed_ms_ += 1000;
+    passed_ms_ += 1;
     return engine_->passive();
   })) << Log();
   passed_ms_ += 3'600'000;
-  ASSERT_TRUE(Until([&] { return Log().find("by another process for 36") != std::string::npos; }))
-      << Log();
-  EXPECT_THAT(Log(), HasSubstr("(pid "));
+  const testing::Matcher<std::string> said =
+      testing::ContainsRegex("locked by another process for [34][0-9][0-9][0-9] s");
+  ASSERT_TRUE(Until([&] { return testing::Value(Log(), said); })) << Log();
   holder.exec("COMMIT");
   EXPECT_THAT(Answer("d2"), HasSubstr("200")) << Log();
   EXPECT_FALSE(engine_->passive());
@@ -399,7 +399,8 @@ TEST_F(Site, ALockHeldForAnHourFailsNobody) {
   EXPECT_GE(std::stoll(Ask("SELECT t.deadline_ms FROM task t JOIN device_state d ON d.id = "
                            "t.device_id WHERE d.name = 'd1'")),
             deadline + 3'600'000);
-  EXPECT_THAT(Log(), HasSubstr("deadlines of open tasks moved by 36"));
+  EXPECT_THAT(Log(),
+              testing::ContainsRegex("deadlines of open tasks moved by [34][0-9][0-9][0-9] s"));
 }
 
 TEST_F(Site, AReaderOfAnHourHindersNobodyAndIsNamed) {
@@ -417,7 +418,7 @@ TEST_F(Site, AReaderOfAnHourHindersNobodyAndIsNamed) {
   EXPECT_EQ(reader.execAndGet("SELECT count(*) FROM device_state").getInt(), 0);
   // What cannot be moved out of the log makes it grow. The engine looks when it starts, and each
   // minute.
-  Sql("UPDATE product SET remarks = hex(randomblob(36000000))");
+  Sql("CREATE TABLE big AS SELECT zeroblob(70000000) AS b; DROP TABLE big;");
   Restart();
   ASSERT_TRUE(Until([&] {
     return Log().find("write-ahead log of the database has grown") != std::string::npos;
