@@ -63,13 +63,21 @@ core::Result<void> CheckDirectory(const std::string& database) {
         "option database: the directory '" + directory +
             "' does not exist or cannot be entered; make it, writable for the broker's user");
   }
-  if (::access(directory.c_str(), W_OK | X_OK) != 0) {
+  if (::access(directory.c_str(), W_OK | X_OK) != 0 && errno != EROFS) {
     return core::Fail(
         core::ErrorCode::kInvalidArgument,
         "option database: the directory '" + directory +
             "' is not writable for the broker's user: " + std::generic_category().message(errno));
   }
   return {};
+}
+
+// A disk that is full, or that the kernel has made read-only because of its errors, is no mistake
+// of the configuration.
+bool DiskRefuses(const std::string& database) {
+  struct statvfs disk {};
+  return ::statvfs(std::filesystem::path(database).parent_path().c_str(), &disk) == 0 &&
+         ((disk.f_flag & ST_RDONLY) != 0 || disk.f_bavail == 0);
 }
 
 }  // namespace
@@ -95,10 +103,11 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
     return tl::unexpected(directory.error());
   }
   auto lock = store::TakeLock(options.database);
-  if (!lock) {
+  if (lock) {
+    engine->lock_.emplace(std::move(*lock));
+  } else if (!DiskRefuses(options.database)) {
     return tl::unexpected(lock.error());
   }
-  engine->lock_.emplace(std::move(*lock));
   auto downloads = Downloads::Start(options, inbox, outbox);
   if (!downloads) {
     return tl::unexpected(downloads.error());
@@ -236,13 +245,16 @@ bool Engine::PastStop() const {
   return steady_clock::now().time_since_epoch().count() > stop_at_.load();
 }
 
-bool Engine::MayWait(core::Duration waited) {
+bool Engine::MayWait(bool first) {
   if (stopping_.load() && PastStop()) {
     return false;
   }
-  if (waited < lock_said_) {
-    lock_said_ = core::Duration(0);  // another wait
+  const auto now = clocks_().monotonic;
+  if (first) {
+    lock_since_ = now;
+    lock_said_ = core::Duration(0);
   }
+  const auto waited = std::chrono::duration_cast<core::Duration>(now - lock_since_);
   if (waited - lock_said_ >= (lock_said_ == core::Duration(0) ? kLockLine : kFaultLine)) {
     lock_said_ = waited;
     Say(LogLevel::kWarning, "the database is locked by another process for " + Seconds(waited) +
@@ -268,9 +280,17 @@ bool Engine::Open() {
     return false;
   }
   next_second_ = monotonic + kReopen;
+  if (!lock_) {
+    auto lock = store::TakeLock(options_.database);
+    if (!lock) {
+      Fault(lock.error());
+      return false;
+    }
+    lock_.emplace(std::move(*lock));
+  }
   const ClockReading clocks = clocks_();
   store::Options options;
-  options.wait = [this](core::Duration waited) { return MayWait(waited); };
+  options.wait = [this](core::Duration waited) { return MayWait(waited == core::Duration(0)); };
   options.check_package = [this](const std::string& product, const std::string& public_key,
                                  const core::Package& package) {
     return signatures_.Check(product, public_key, package);

@@ -90,7 +90,7 @@ class Engine {
   void Fault(const core::Error& error);
   void Refuse();
   void Recovered();
-  bool MayWait(core::Duration waited);
+  bool MayWait(bool first);
   bool PastStop() const;
   void Unable();
   void ReserveDescriptors();
@@ -148,6 +148,7 @@ class Engine {
   Monotonic next_health_{};
   Monotonic fault_said_{};
   std::string fault_;
+  Monotonic lock_since_{};                     // another process holds the lock since then
   core::Duration lock_said_{0};                // time waited at the last line about a lock
   std::optional<core::Instant> unable_since_;  // steady scale; while nothing could be stored
   Monotonic retry_at_{};

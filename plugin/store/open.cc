@@ -59,7 +59,7 @@ core::Result<bool> MakeFile(const std::filesystem::path& path) {
   struct stat marker = {};
   if ((!exists || facts.st_size == 0) && ::stat(Beside(path, ".commit").c_str(), &marker) == 0) {
     return core::Fail(core::ErrorCode::kNotFound,
-                      Named(path) + ": is missing, and '" +
+                      Named(path) + ": is missing or empty, and '" +
                           Beside(path, ".commit").filename().string() +
                           "' says that there was one; put it back (otactl restore), or remove that "
                           "file to begin with an empty database");

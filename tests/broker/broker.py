@@ -85,7 +85,7 @@ class Site:
     `plugin`: False loads none, a path another one."""
 
     def __init__(self, directory, options=None, lines=(), after=(), files=None, anonymous=True,
-                 persistence=False, plugin=True, environment=None, start=True, wait=True):
+                 persistence=False, plugin=True, environment=None, start=True, wait=True, log_type="all"):
         self.directory = pathlib.Path(directory)
         self.port, self.http_port = free_port(), free_port()
         self.database = self.directory / "ota.db"
@@ -106,6 +106,7 @@ class Site:
         self.lines, self.after = list(lines), list(after)
         self.anonymous, self.persistence, self.plugin = anonymous, persistence, plugin
         self.environment = environment or {}
+        self.log_type = log_type
         self.process = None
         self.clients = []
         self.imports = itertools.count(1)
@@ -118,7 +119,7 @@ class Site:
         lines = ["user root"] if os.geteuid() == 0 else []
         lines += [f"listener {self.port} 127.0.0.1",
                   f"allow_anonymous {'true' if self.anonymous else 'false'}",
-                  "set_tcp_nodelay true", "log_dest stderr", "log_type all",
+                  "set_tcp_nodelay true", "log_dest stderr", f"log_type {self.log_type}",
                   f"persistence {'true' if self.persistence else 'false'}",
                   f"persistence_location {self.directory}/"]
         lines += [line.format(directory=self.directory) for line in self.lines]

@@ -8,7 +8,7 @@ import json
 import urllib.parse
 
 import mqtt
-from broker import TIMEOUT
+from broker import TIMEOUT, eventually
 
 
 class Device:
@@ -59,6 +59,15 @@ class Device:
         if wait and isinstance(body, dict) and isinstance(body.get("id"), str):
             return self.reply(body["id"], timeout)
         return None
+
+    def store(self, kind, **members):
+        """Sends it until it is answered with 200: of many 429 or 503 a client hears one a second."""
+        def once():
+            try:
+                return self.send(kind, {**members, "id": self.next_id()}, timeout=3)["code"] == 200
+            except AssertionError:
+                return False
+        eventually(once, 60, f"{kind} of {self.name} stored")
 
     def next_id(self):
         return f"{next(self.ids)}"

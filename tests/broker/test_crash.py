@@ -169,6 +169,7 @@ def test_sigkill_at_random_moments(make_site):
     assert site.integrity() == ["ok"]
     states = {row["state"]: row["n"] for row in site.query("SELECT state, count(*) AS n FROM task GROUP BY state")}
     assert set(states) == {"succeeded"}, states
+    print(f"OTA_SEED={SEED}: {ROUNDS} kills, {states}")
     assert site.one(count)["n"] >= DEVICES
 
 

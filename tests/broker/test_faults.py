@@ -1,10 +1,13 @@
 """Faults of the data, of the disk and of the clock never stop the broker: everything else is served, OTA uplinks get
 503, the topic guard stays, and a log line says what is wrong and what to do."""
 
+import contextlib
 import os
 import random
 import re
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +16,7 @@ import pytest
 
 import mqtt
 
-from broker import Clock, eventually, faketime_library
+from broker import LONG, SEED, Clock, content, eventually, faketime_library
 from device import Device
 
 DAY = 86400
@@ -168,14 +171,163 @@ def test_one_line_a_minute(site):
     assert 1 <= len(complaints) <= 3, complaints
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
-def test_a_full_disk(make_site, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    site = make_site(options={"database": str(small / "ota.db")}, start=False)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], capture_output=True).returncode:
-        pytest.skip("a tmpfs cannot be mounted here")
+@contextlib.contextmanager
+def small_disk(directory, size):
+    """A file system of its own."""
+    directory.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)],
+                                           capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here: root only")
     try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def test_a_disk_that_becomes_read_only(make_site, tmp_path):
+    """As the kernel does with a disk that has errors: the next start finds it so, and the one after finds it repaired."""
+    with small_disk(tmp_path / "small", "16m") as small:
+        site = make_site(options={"database": str(small / "ota.db")}, start=False)
+        site.database = small / "ota.db"
+        site.start()
+        site.pump()
+        assert Device(site).report()["code"] == 200
+        stop(site)
+        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+        site.start(wait=False)
+        passive(site, "(read.only|not writable|unable to open)")
+        subprocess.run(["mount", "-o", "remount,rw", str(small)], check=True)
+        d = Device(site)
+        d.store("version", components=d.versions, bootId=d.boot_id)
+        assert d.take("plan")["plan"] == "spring" and site.integrity() == ["ok"]
+        site.close()
+
+
+@pytest.mark.parametrize("keep", ["half", "a page less", "nothing"])
+def test_a_truncated_database(site, keep):
+    """What is left is not taken for a whole database, and a copy of it can still be made."""
+    site.pump()
+    Device(site).report()
+    stop(site)
+    size = site.database.stat().st_size
+    left = {"half": size // 2 // 4096 * 4096, "a page less": size - 4096, "nothing": 0}[keep]
+    os.truncate(site.database, left)
+    site.start(wait=False)
+    # An empty file would be a new database: that it was another one is known.
+    passive(site, "is missing or empty" if keep == "nothing" else "(damaged|malformed|corrupt)")
+    assert site.database.stat().st_size == left
+
+
+def test_a_database_that_is_truncated_while_it_runs(site):
+    site.pump()
+    Device(site).report()
+    site.bare("PRAGMA wal_checkpoint(TRUNCATE);")
+    os.truncate(site.database, site.database.stat().st_size // 2 // 4096 * 4096)
+    for n in range(30):
+        Device(site, f"x{n}").send("version", {"id": "1", "components": {"main": "1"}}, wait=False)
+    site.client("other", "other").ping()
+    assert site.alive()
+    stop(site)
+    site.start(wait=False)
+    site.client("again", "other").ping()
+    d = Device(site, "y")
+    assert d.report()["code"] in (200, 503)
+    assert site.alive()
+
+
+def test_a_page_that_is_overwritten(site):
+    """Any page, one after another: the broker serves, and what it cannot read it says."""
+    site.pump()
+    for n in range(10):
+        Device(site, f"d{n}").report()
+    stop(site)
+    whole = site.database.read_bytes()
+    rng, answers = random.Random(SEED), []
+    pages = range(len(whole) // 4096)
+    for page in rng.sample(pages, min(len(pages), 60 if LONG else 4)):
+        data = bytearray(whole)
+        data[page * 4096:(page + 1) * 4096] = rng.randbytes(4096)
+        for path in site.directory.glob("ota.db-*"):
+            if path.name.endswith(("-wal", "-shm")):
+                path.unlink()
+        site.database.write_bytes(data)
+        size = len(site.log())
+        site.start(wait=False)
+        other = site.client("other", "other")
+        d = Device(site, "d3")
+        code = 503
+        with contextlib.suppress(AssertionError):
+            code = d.send("version", {"id": "1", "components": {"main": "1.0"}}, timeout=8)["code"]
+        other.ping()
+        assert site.alive()
+        if code == 503:
+            site.wait_log("(?i)ota: .*(damaged|malformed|corrupt|not a SQLite database|constraint|error|cannot|unusable)", start=size)
+        answers.append((page, code))
+        stop(site)
+    for path in site.directory.glob("ota.db-*"):
+        if path.name.endswith(("-wal", "-shm")):
+            path.unlink()
+    site.database.write_bytes(whole)
+    site.start()
+    Device(site, "d3").store("version", components={"main": "1.0"})  # it was the page, and nothing else
+    print(f"OTA_SEED={SEED}: {len(answers)} pages: {sum(code == 200 for _, code in answers)} answered 200, "
+          f"{sum(code == 503 for _, code in answers)} 503, others {[a for a in answers if a[1] not in (200, 503)]}")
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+def test_the_package_store_goes_away_and_comes_back(site):
+    """Reports are stored, downloads get 503 or 404 and are not failed by it, and go on when the files are back."""
+    site.pump()
+    first, second = Device(site, "d1"), Device(site, "d2")
+    for d in (first, second):
+        d.report()
+    download = first.accept(first.take("plan"))
+    plan = second.take("plan")
+    away = site.directory / "away"
+    away.mkdir()
+    for path in site.store.iterdir():
+        path.rename(away / path.name)
+    assert first.fetch(download["files"][0]["url"])[0] in (404, 503)
+    first.ask_blocks(download["task"], "main", 0, 4096, 1)
+    reply = first.take("reply", to="block")
+    assert reply["code"] == 503 and reply["message"]
+    assert Device(site, "d3").report()["code"] == 200
+    assert second.confirm(plan["task"])["code"] == 200
+    size = len(site.log())
+    site.signal(signal.SIGHUP)
+    site.wait_log("(?i)reload", start=size)
+    eventually(lambda: site.package_states("pump", "main-2.0")[0]["state"] != "ready", what="a package that is not ready")
+    for path in away.iterdir():
+        path.rename(site.store / path.name)
+    site.signal(signal.SIGHUP)
+    site.wait_package("pump", "main-2.0")
+    for d in (first, second):
+        d.disconnect()
+        d.connect()
+        d.report()
+        d.install(d.take("download"))
+        assert site.task(d.name)["state"] == "succeeded"
+
+
+def test_the_port_of_the_download_server_is_taken(make_site):
+    """A mistake of the configuration: the broker says which address, and does not start half."""
+    site = make_site(start=False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", site.http_port))
+        taken.listen()
+        site.may_end = True
+        site.spawn()
+        assert site.process.wait(20) != 0
+        site.wait_log(rf"ota: download server: 127.0.0.1 port {site.http_port}: cannot be listened on: Address already in use")
+    site.start()
+    site.pump()
+    Device(site).upgrade()
+
+
+def test_a_full_disk(make_site, tmp_path):
+    with small_disk(tmp_path / "small", "8m") as small:
+        site = make_site(options={"database": str(small / "ota.db")}, start=False)
         site.database = small / "ota.db"
         site.start()
         site.pump()
@@ -200,9 +352,7 @@ def test_a_full_disk(make_site, tmp_path):
             if d.reply("1", timeout=70)["code"] == 503:
                 eventually(lambda: d.report()["code"] == 200, 70, "stored")
         assert site.integrity() == ["ok"]
-    finally:
         site.close()
-        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 # ---------------------------------------------------------------------------------------------- copies

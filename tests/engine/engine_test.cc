@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -52,7 +53,15 @@ class Site : public testing::Test {
   void Start() {
     inbox_ = std::make_unique<Inbox>();
     outbox_ = std::make_unique<Outbox>();
-    auto started = Engine::Start(options_, *inbox_, *outbox_, [] { return std::uint64_t{7}; });
+    auto started = Engine::Start(
+        options_, *inbox_, *outbox_, [] { return std::uint64_t{7}; },
+        [this] {
+          ClockReading clocks = Clocks();
+          const std::chrono::milliseconds passed(passed_ms_.load());
+          clocks.wall += passed;
+          clocks.monotonic += passed;
+          return clocks;
+        });
     ASSERT_TRUE(started) << started.error().message;
     engine_ = std::move(*started);
   }
@@ -214,6 +223,7 @@ class Site : public testing::Test {
   std::vector<Message> messages_;
   std::vector<std::string> log_;
   int reports_ = 0;
+  std::atomic<std::int64_t> passed_ms_{0};  // by which the engine's clocks are ahead
 };
 
 TEST_F(Site, AReportIsAnsweredAfterItIsStored) {  // [N-11]
@@ -351,6 +361,74 @@ TEST_F(Site, ALockHeldByAnotherProcessDelaysAnswersAndLosesNone) {
   for (int i = 0; i < 20; ++i) {
     EXPECT_THAT(Await("d" + std::to_string(i), "down/reply"), HasSubstr("200"));
   }
+}
+
+TEST_F(Site, ALockHeldForAnHourFailsNobody) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET download_s = 600, wanted = 'active' WHERE name = 'spring'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  const std::string task = Field(Await("d1", "down/plan"), "task");
+  Say("d1", dialect::UplinkKind::kConfirm, R"({"id":"c","task":")" + task + R"(","accept":true})");
+  ASSERT_NE(Await("d1", "down/reply", "\"id\":\"c\""), "");
+  ASSERT_EQ(Ask("SELECT state FROM task"), "accepted");
+  const std::int64_t deadline = std::stoll(Ask("SELECT deadline_ms FROM task"));
+
+  SQLite::Database holder(options_.database, SQLite::OPEN_READWRITE, 10000);
+  holder.exec("BEGIN IMMEDIATE");
+  Connect("d2", 2);
+  Report("d2", "1.0");
+  // The device of this uplink is heard when the lock is let go; the engine waits for it from now
+  // on.
+  ASSERT_TRUE(Until([&] {
+    passed_ms_ += 1;
+    return engine_->passive();
+  })) << Log();
+  passed_ms_ += 3'600'000;
+  const testing::Matcher<std::string> said =
+      testing::ContainsRegex("locked by another process for [34][0-9][0-9][0-9] s");
+  ASSERT_TRUE(Until([&] { return testing::Value(Log(), said); })) << Log();
+  holder.exec("COMMIT");
+  EXPECT_THAT(Answer("d2"), HasSubstr("200")) << Log();
+  EXPECT_FALSE(engine_->passive());
+  EXPECT_EQ(Ask("SELECT t.state FROM task t JOIN device_state d ON d.id = t.device_id "
+                "WHERE d.name = 'd1'"),
+            "accepted");
+  EXPECT_GE(std::stoll(Ask("SELECT t.deadline_ms FROM task t JOIN device_state d ON d.id = "
+                           "t.device_id WHERE d.name = 'd1'")),
+            deadline + 3'600'000);
+  EXPECT_THAT(Log(),
+              testing::ContainsRegex("deadlines of open tasks moved by [34][0-9][0-9][0-9] s"));
+}
+
+TEST_F(Site, AReaderOfAnHourHindersNobodyAndIsNamed) {
+  StartAndOpen();
+  MakeCatalogue();
+  SQLite::Database reader(options_.database, SQLite::OPEN_READONLY, 10000);
+  reader.exec("BEGIN");
+  ASSERT_EQ(reader.execAndGet("SELECT count(*) FROM device_state").getInt(), 0);
+  for (int i = 0; i < 10; ++i) {
+    passed_ms_ += 360'000;
+    Connect("d" + std::to_string(i), static_cast<std::uint64_t>(i) + 1);
+    Report("d" + std::to_string(i), "1.0");
+    ASSERT_THAT(Answer("d" + std::to_string(i)), HasSubstr("200"));
+  }
+  EXPECT_EQ(reader.execAndGet("SELECT count(*) FROM device_state").getInt(), 0);
+  // What cannot be moved out of the log makes it grow. The engine looks when it starts, and each
+  // minute.
+  Sql("CREATE TABLE big AS SELECT zeroblob(70000000) AS b; DROP TABLE big;");
+  Restart();
+  ASSERT_TRUE(Until([&] {
+    return Log().find("write-ahead log of the database has grown") != std::string::npos;
+  })) << Log();
+  reader.exec("COMMIT");
+  Connect("late", 50);
+  Report("late", "1.0");
+  EXPECT_THAT(Answer("late"), HasSubstr("200"));
+  EXPECT_EQ(Ask("SELECT count(*) FROM device_state"), "11");
+  EXPECT_EQ(Ask("PRAGMA integrity_check"), "ok");
 }
 
 TEST_F(Site, ARemovedDatabaseMakesItPassiveAndIsNotMadeAnew) {
