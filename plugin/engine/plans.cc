@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 
 #include "core/names.h"
 #include "core/rollout.h"
@@ -17,6 +18,7 @@ using std::chrono::steady_clock;
 // slices for kWorkTime.
 constexpr int kSlice = 50;
 constexpr int kScanSlice = 100;
+constexpr int kListSlice = 1000;
 constexpr std::chrono::milliseconds kWorkTime{25};
 constexpr int kMaxAside = 1000;
 constexpr int kWaiting = 100;  // tasks that are looked at in one go when the pace allows some
@@ -63,7 +65,6 @@ void Plans::Undone() {
   journal_ = -1;
   times_.clear();
   noted_.reset();
-  retrying_.clear();
   stale_ = false;
 }
 
@@ -568,33 +569,31 @@ core::Result<Plans::Answer> Plans::Release(store::Store& store, const store::Req
                                                    (clock ? "; the clock is trusted" : "")};
 }
 
-// The failed tasks of a whole plan, in slices: the request stays new until the last one. A restart
-// in between begins anew with those that are failed then.
+// The failed tasks of a whole plan, in slices: the request stays new until the last one, and says
+// how far it is. A task that cannot be tried again stops none of the others.
 core::Result<Plans::Answer> Plans::RetryAll(store::Store& store, const store::Request& request) {
-  Retrying& at = retrying_[request.id];
-  auto devices = store.FailedDevices(request.plan, at.cursor, kSlice);
+  auto devices = store.FailedDevices(request.plan, request.at_device, kSlice);
   if (!devices) {
     return tl::unexpected(devices.error());
   }
+  int tasks = request.tasks;
+  std::string why = "plan '" + request.plan + "' has no failed task";
   for (const store::DeviceRef& device : *devices) {
-    at.cursor = device.id;
     auto refused = exchange_.Retry(device.key, request.plan, request.argument);
     if (!refused) {
       return tl::unexpected(refused.error());
     }
-    if (!refused->empty() && at.tasks == 0) {
-      retrying_.erase(request.id);
-      return std::pair{store::RequestState::kRefused, *refused};
-    }
-    at.tasks += refused->empty() ? 1 : 0;
+    tasks += refused->empty() ? 1 : 0;
+    why = refused->empty() ? why : *refused;
   }
   if (devices->size() == static_cast<std::size_t>(kSlice)) {
+    more_requests_ = true;
+    if (auto status = store.SaveProgress(request.id, devices->back().id, tasks); !status) {
+      return tl::unexpected(status.error());
+    }
     return Answer{};
   }
-  const int tasks = at.tasks;
-  retrying_.erase(request.id);
-  return tasks == 0 ? std::pair{store::RequestState::kRefused,
-                                "plan '" + request.plan + "' has no failed task"}
+  return tasks == 0 ? std::pair{store::RequestState::kRefused, why}
                     : std::pair{store::RequestState::kDone,
                                 std::to_string(tasks) + " tasks are tried again"};
 }
@@ -647,6 +646,7 @@ core::Result<int> Plans::AnswerRequests(store::Store& store, core::Now now, Time
   if (!requests) {
     return tl::unexpected(requests.error());
   }
+  more_requests_ = false;
   for (const store::Request& request : *requests) {
     bool handled = false;
     const auto answer = [&]() -> store::Status {
@@ -662,7 +662,6 @@ core::Result<int> Plans::AnswerRequests(store::Store& store, core::Now now, Time
       return tl::unexpected(status.error());
     }
     if (!handled) {
-      retrying_.erase(request.id);
       auto status = store.AnswerRequest(request.id, store::RequestState::kRefused,
                                         "the database refused it: see the broker's log", now.wall);
       if (!status) {
@@ -700,6 +699,46 @@ store::Status Plans::AddTasks(store::Store& store, const std::shared_ptr<const c
   return away.empty() ? store::Status{} : store.AddTasks(away, now.wall);
 }
 
+// The whitelist is in the order of its rows, a scan in that of the devices' ids.
+store::Status Plans::Gather(store::Store& store, const core::Plan& plan, Job& job) {
+  auto listed = store.ListedAfter(plan, static_cast<std::int64_t>(job.at), kListSlice);
+  if (!listed) {
+    return tl::unexpected(listed.error());
+  }
+  for (const auto& [position, id] : *listed) {
+    job.at = static_cast<std::size_t>(position);
+    if (id > job.cursor) {
+      job.listed.push_back(id);
+    }
+  }
+  job.gathered = listed->size() < static_cast<std::size_t>(kListSlice);
+  if (job.gathered) {
+    std::ranges::sort(job.listed, std::greater<>());
+  }
+  return {};
+}
+
+// The next devices that a scan looks at: of the product, or of the whitelist.
+core::Result<std::vector<store::Candidate>> Plans::Candidates(store::Store& store,
+                                                              const core::Plan& plan, Job& job) {
+  if (plan.scope != core::Scope::kSelected) {
+    return store.DevicesAfter(plan, job.cursor, kScanSlice);
+  }
+  std::vector<store::Candidate> candidates;
+  while (!job.listed.empty() && candidates.size() < static_cast<std::size_t>(kScanSlice)) {
+    const std::int64_t id = job.listed.back();
+    job.listed.pop_back();
+    auto one = store.DevicesAfter(plan, id - 1, 1);
+    if (!one) {
+      return one;
+    }
+    if (!one->empty() && one->front().device.id == id) {
+      candidates.push_back(std::move(one->front()));
+    }
+  }
+  return candidates;
+}
+
 store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
   const auto found = exchange_.catalogue().plans.find(job.plan);
   if (found == exchange_.catalogue().plans.end() || !found->second.state ||
@@ -719,11 +758,14 @@ store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
     }
     state.last_device_id = *last;
   }
-  auto devices = store.DevicesAfter(*plan, job.cursor, kScanSlice);
+  if (plan->scope == core::Scope::kSelected && !job.gathered) {
+    return Gather(store, *plan, job);
+  }
+  auto devices = Candidates(store, *plan, job);
   if (!devices) {
     return tl::unexpected(devices.error());
   }
-  job.done = devices->size() < static_cast<std::size_t>(kScanSlice);
+  job.done = devices->size() < static_cast<std::size_t>(kScanSlice) && job.listed.empty();
   std::vector<store::Candidate> matching;
   for (store::Candidate& candidate : *devices) {
     if (is_static && candidate.device.id > state.last_device_id) {

@@ -33,7 +33,11 @@ constexpr std::chrono::seconds kPatience{60};
 class Activation : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "ota-activation-XXXXXX").string();
+    // In memory where there is such a place: what is measured is not the disk of this machine.
+    const std::filesystem::path base = std::filesystem::is_directory("/dev/shm")
+                                           ? std::filesystem::path("/dev/shm")
+                                           : std::filesystem::temp_directory_path();
+    std::string name = (base / "ota-activation-XXXXXX").string();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
     std::filesystem::create_directory(directory_ / "packages");
@@ -222,6 +226,70 @@ TEST_F(Activation, AStaticPlanTakesWhatMatchedAtItsActivationAlsoAfterACrash) {
   EXPECT_EQ(state("newcomer"), "") << "it was not there";
   EXPECT_EQ(Ask("SELECT count(*) FROM task"), std::to_string(kDevices - kDevices / 10));
   EXPECT_EQ(Ask("SELECT count(*) FROM plan_member"), "0");
+}
+
+// The lists are read, and not every device of the product.
+TEST_F(Activation, AWhitelistIsScannedAndNotItsProduct) {
+  const int devices = Devices(20000);
+  const std::string last = std::to_string(devices - 1);
+  MakeSite(devices,
+           "INSERT INTO plan(name, product, scope, scope_kind)"
+           " VALUES ('spring', 'acme', 'selected', 'static');"
+           "INSERT INTO plan_device(plan, device) VALUES ('spring', 'device-000007'),"
+           " ('spring', 'nobody'), ('spring', printf('device-%06d', " +
+               last + ")), ('spring', 'device-000010'), ('spring', 'device-000003');");
+  Start();
+  ASSERT_TRUE(
+      Until([&] { return Ask("SELECT pid FROM engine_health") == std::to_string(getpid()); }));
+  Sql("UPDATE plan SET wanted = 'active'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT scanned FROM plan_state") == "1"; }));
+  EXPECT_EQ(Ask("SELECT group_concat(device_id) FROM (SELECT device_id FROM task"
+                " ORDER BY position)"),
+            "7," + last + ",3")
+      << "in the order of the list; the one that has 2.0 already is none of it";
+  EXPECT_LT(std::stoi(Ask("SELECT commit_no FROM engine_state")), 30);
+}
+
+TEST_F(Activation, AWhitelistOfManyIsScannedInSlices) {
+  const int devices = Devices(5000);
+  MakeSite(devices,
+           "INSERT INTO plan(name, product, scope, scope_kind)"
+           " VALUES ('spring', 'acme', 'selected', 'static');");
+  Sql("INSERT INTO plan_device(plan, device) SELECT 'spring', name FROM device_state"
+      " ORDER BY name DESC");
+  Start();
+  ASSERT_TRUE(
+      Until([&] { return Ask("SELECT pid FROM engine_health") == std::to_string(getpid()); }));
+  const auto before = steady_clock::now();
+  Sql("UPDATE plan SET wanted = 'active'");
+  const std::clock_t cpu = std::clock();
+  const milliseconds longest =
+      LongestHold([&] { return Ask("SELECT scanned FROM plan_state") == "1"; });
+  const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - before);
+  std::printf("%d devices: %lld ms, %.0f ms of CPU; the database was locked for at most %lld ms\n",
+              devices, static_cast<long long>(took.count()),
+              1000.0 * static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC,
+              static_cast<long long>(longest.count()));
+  EXPECT_EQ(Ask("SELECT count(*) FROM task"), std::to_string(devices - devices / 10));
+}
+
+// How far the request is lies in its row: after a restart it goes on and counts what was before.
+TEST_F(Activation, ARetryOfAWholePlanGoesOnAfterARestart) {
+  MakeSite(300, kStatic);
+  Start();
+  Sql("UPDATE plan SET wanted = 'active'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT scanned FROM plan_state") == "1"; }));
+  Stop();
+  Sql("BEGIN IMMEDIATE; UPDATE engine_state SET writing = 1;"
+      "UPDATE task SET state = 'failed', reason = 'write_failed', ended_ms = 5;"
+      "INSERT INTO request(act, plan) VALUES ('retry', 'spring');"
+      "UPDATE request SET at_device = 111, tasks = 100;"
+      "UPDATE engine_state SET writing = 0; COMMIT;");
+  Start();
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM request") == "done"; }));
+  EXPECT_EQ(Ask("SELECT answer FROM request"), "270 tasks are tried again");
+  EXPECT_EQ(Ask("SELECT max(device_id) FROM task WHERE state = 'failed'"), "111");
+  EXPECT_EQ(Ask("SELECT count(*) FROM task WHERE state = 'failed'"), "100");
 }
 
 TEST_F(Activation, APercentageOfManyIsPickedByTheStableOrder) {
