@@ -113,6 +113,9 @@ class Plans {
     bool done = false;
   };
 
+  // Devices in a slice: few enough that it holds the database for a few milliseconds.
+  static constexpr int kSlice = 50;
+
   void Add(Job job);
   store::Status Slice(store::Store& store, Job& job, core::Now now);
   store::Status Gather(store::Store& store, const core::Plan& plan, Job& job);
