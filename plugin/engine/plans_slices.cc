@@ -15,7 +15,6 @@ using std::chrono::steady_clock;
 
 // A transaction works on slices for this long; each holds the database for a few milliseconds.
 constexpr std::chrono::milliseconds kWorkTime{25};
-constexpr int kScanSlice = 100;
 constexpr int kListSlice = 1000;
 
 }  // namespace
@@ -68,10 +67,10 @@ store::Status Plans::Gather(store::Store& store, const core::Plan& plan, Job& jo
 core::Result<std::vector<store::Candidate>> Plans::Candidates(store::Store& store,
                                                               const core::Plan& plan, Job& job) {
   if (plan.scope != core::Scope::kSelected) {
-    return store.DevicesAfter(plan, job.cursor, kScanSlice);
+    return store.DevicesAfter(plan, job.cursor, kSlice);
   }
   std::vector<store::Candidate> candidates;
-  while (!job.listed.empty() && candidates.size() < static_cast<std::size_t>(kScanSlice)) {
+  while (!job.listed.empty() && candidates.size() < static_cast<std::size_t>(kSlice)) {
     const std::int64_t id = job.listed.back();
     job.listed.pop_back();
     auto one = store.DevicesAfter(plan, id - 1, 1);
@@ -111,7 +110,7 @@ store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
   if (!devices) {
     return tl::unexpected(devices.error());
   }
-  job.done = devices->size() < static_cast<std::size_t>(kScanSlice) && job.listed.empty();
+  job.done = devices->size() < static_cast<std::size_t>(kSlice) && job.listed.empty();
   std::vector<store::Candidate> matching;
   for (store::Candidate& candidate : *devices) {
     if (is_static && candidate.device.id > state.last_device_id) {
@@ -206,7 +205,7 @@ store::Status Plans::Pick(store::Store& store, Job& job, core::Now now) {
   const auto wanted = static_cast<std::size_t>(core::Picked(state.members, *plan->percent));
   const std::size_t left = wanted - std::min(wanted, job.at);
   auto members = store.MembersAfter(*plan, job.hash, job.cursor,
-                                    static_cast<int>(std::min<std::size_t>(left, kScanSlice)));
+                                    static_cast<int>(std::min<std::size_t>(left, kSlice)));
   if (!members) {
     return tl::unexpected(members.error());
   }
