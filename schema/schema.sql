@@ -168,7 +168,7 @@ CREATE TABLE request (
   answer      TEXT NOT NULL DEFAULT '',
   created_ms  INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
   answered_ms INTEGER
-) STRICT;
+, at_device INTEGER NOT NULL DEFAULT 0, tasks INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX request_new ON request(id) WHERE state = 'new';
 
@@ -2113,20 +2113,6 @@ CREATE TRIGGER plan_match_delete AFTER DELETE ON plan_match BEGIN
         OLD.plan), OLD.plan, OLD.key || '=' || OLD.value FROM now;
 END;
 
-CREATE TRIGGER plan_device_place AFTER INSERT ON plan_device BEGIN
-  SELECT RAISE(ABORT, 'plan_device.position: is given by the database; to set an order use rank')
-    WHERE NEW.position IS NOT NULL;
-  SELECT RAISE(ABORT, 'plan_device: the plan is static and no draft any more, so no device can join; make a new plan')
-    WHERE (SELECT found FROM before_insert) <> 'same' AND NEW.list = 'white' AND EXISTS (SELECT 1 FROM plan WHERE name
-        = NEW.plan AND wanted <> 'draft' AND scope_kind = 'static');
-  UPDATE plan_device SET position = 1 + coalesce((SELECT max(position) FROM plan_device WHERE plan = NEW.plan), 0)
-    WHERE plan = NEW.plan AND list = NEW.list AND device = NEW.device;
-  SELECT RAISE(ABORT, 'plan_device: more devices than the profile allows (profile.max_listed)')
-    WHERE EXISTS (SELECT 1 FROM rules_of f WHERE f.product = (SELECT product FROM plan WHERE name = NEW.plan) AND
-        (SELECT max(position) FROM plan_device WHERE plan = NEW.plan) > f.max_listed
-      AND (SELECT count(*) FROM plan_device w WHERE w.plan = NEW.plan AND w.list = 'white') > f.max_listed);
-END;
-
 CREATE TRIGGER plan_device_position BEFORE UPDATE OF position ON plan_device WHEN OLD.position IS NOT NULL AND
     NEW.position IS NOT OLD.position BEGIN
   SELECT RAISE(ABORT, 'plan_device.position: is given by the database; to set an order use rank');
@@ -2458,6 +2444,36 @@ CREATE TRIGGER package_update AFTER UPDATE ON package WHEN (NEW.product, NEW.nam
     WHERE EXISTS (SELECT 1 FROM package_locked WHERE product = OLD.product AND name = OLD.name);
   INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
     SELECT ms, (SELECT id FROM import WHERE open = 1), 'package', 'update', NEW.product, NEW.name, '' FROM now;
+END;
+
+CREATE TRIGGER request_progress AFTER INSERT ON request WHEN NEW.at_device <> 0 OR NEW.tasks <> 0 BEGIN
+  SELECT RAISE(ABORT, 'request: insert act, plan, product, device and argument only; the engine fills in the rest');
+END;
+
+CREATE TRIGGER plan_device_place AFTER INSERT ON plan_device BEGIN
+  SELECT RAISE(ABORT, 'plan_device.position: is given by the database; to set an order use rank')
+    WHERE NEW.position IS NOT NULL;
+  SELECT RAISE(ABORT, 'plan_device: the plan is static and no draft any more, so no device can join; make a new plan')
+    WHERE (SELECT found FROM before_insert) <> 'same' AND NEW.list = 'white' AND EXISTS (SELECT 1 FROM plan WHERE name
+        = NEW.plan AND wanted <> 'draft' AND scope_kind = 'static');
+  UPDATE plan_device SET position = 1 + coalesce((SELECT max(position) FROM plan_device WHERE plan = NEW.plan), 0)
+    WHERE plan = NEW.plan AND list = NEW.list AND device = NEW.device;
+  SELECT RAISE(ABORT, 'plan_device: more devices than the profile allows (profile.max_listed)')
+    WHERE NEW.list = 'white' AND EXISTS (SELECT 1 FROM rules_of f WHERE f.product = (SELECT product FROM plan WHERE
+        name = NEW.plan) AND
+        (SELECT max(position) FROM plan_device WHERE plan = NEW.plan) > f.max_listed
+      AND (SELECT count(*) FROM plan_device w WHERE w.plan = NEW.plan AND w.list = 'white') > f.max_listed);
+END;
+
+CREATE TRIGGER product_profile_update AFTER UPDATE ON product WHEN NEW.profile IS NOT OLD.profile BEGIN
+  UPDATE package SET name = name WHERE product = NEW.name;
+  UPDATE package_file SET path = path WHERE product = NEW.name;
+END;
+
+CREATE TRIGGER product_profile_insert AFTER INSERT ON product WHEN EXISTS (SELECT 1 FROM package WHERE product =
+    NEW.name) BEGIN
+  UPDATE package SET name = name WHERE product = NEW.name;
+  UPDATE package_file SET path = path WHERE product = NEW.name;
 END;
 
 CREATE TRIGGER device_topology_insert BEFORE INSERT ON device_topology WHEN (SELECT writing FROM engine_state) IS NOT 1

@@ -49,7 +49,7 @@ class Plans {
   // how many were worked on: with kRequestSlice, or while `more_requests`, there is more to do.
   static constexpr int kRequestSlice = 100;
   core::Result<int> AnswerRequests(store::Store& store, core::Now now, Timeline& timeline);
-  bool more_requests() const { return !retrying_.empty(); }
+  bool more_requests() const { return more_requests_; }
 
   // Offers what is possible now to the connected devices of `product` (all products when empty).
   void Wake(const std::string& product);
@@ -108,11 +108,19 @@ class Plans {
     std::shared_ptr<const std::vector<core::DeviceKey>>
         devices;  // of kWake, from its first slice on
     std::size_t at = 0;
+    bool gathered = false;             // of kScan of a whitelist: `listed` is complete ...
+    std::vector<std::int64_t> listed;  // ... the ids that are left, the next one last
     bool done = false;
   };
 
+  // Devices in a slice: few enough that it holds the database for a few milliseconds.
+  static constexpr int kSlice = 50;
+
   void Add(Job job);
   store::Status Slice(store::Store& store, Job& job, core::Now now);
+  store::Status Gather(store::Store& store, const core::Plan& plan, Job& job);
+  core::Result<std::vector<store::Candidate>> Candidates(store::Store& store,
+                                                         const core::Plan& plan, Job& job);
   store::Status Scan(store::Store& store, Job& job, core::Now now);
   store::Status EndScan(store::Store& store, const core::Plan& plan, store::PlanState state,
                         core::Now now);
@@ -151,11 +159,7 @@ class Plans {
   std::map<std::string, std::pair<bool, bool>> times_;
   std::optional<core::Instant> noted_;  // wall time up to which holds and times aside were ended
   std::optional<core::Instant> next_slot_;
-  struct Retrying {
-    std::int64_t cursor = 0;
-    int tasks = 0;
-  };
-  std::map<std::int64_t, Retrying> retrying_;  // by request
+  bool more_requests_ = false;
   bool stale_ = false;
 };
 

@@ -90,6 +90,18 @@ core::Result<std::vector<Candidate>> Store::DevicesAfter(const core::Plan& plan,
   });
 }
 
+core::Result<std::vector<std::pair<std::int64_t, std::int64_t>>> Store::ListedAfter(
+    const core::Plan& plan, std::int64_t after, int limit) {
+  return impl_->Run([&]() -> core::Result<std::vector<std::pair<std::int64_t, std::int64_t>>> {
+    std::vector<std::pair<std::int64_t, std::int64_t>> listed;
+    Query rows = impl_->Ask(sql::kListedAfter);
+    for (rows.Bind(plan.name, plan.product, after, limit); rows.Next();) {
+      listed.emplace_back(rows.Int(0), rows.Int(1));
+    }
+    return listed;
+  });
+}
+
 core::Result<std::vector<Candidate>> Store::MembersAfter(const core::Plan& plan, std::int64_t hash,
                                                          std::int64_t after_id, int limit) {
   return impl_->Run([&]() -> core::Result<std::vector<Candidate>> {

@@ -90,8 +90,9 @@ inline constexpr const char* kPlanMatches =
     "SELECT key, value FROM plan_match WHERE plan = ?1 ORDER BY key, value";
 inline constexpr const char* kPlanRetries = "SELECT reason FROM plan_retry WHERE plan = ?1";
 inline constexpr const char* kTelemetry = "SELECT product, value, topic, path FROM telemetry";
-inline constexpr const char* kAnyHold = "SELECT EXISTS (SELECT 1 FROM hold)";
-// Among the holds: once per load of the catalogue.
+inline constexpr const char* kAnyHold =
+    "SELECT EXISTS (SELECT 1 FROM hold) OR EXISTS (SELECT 1 FROM plan_state WHERE state = 'held')";
+// Whose downloads are cut, also by a plan that is held: once per load of the catalogue.
 #define OTA_HELD "(h.until_ms IS NULL OR h.until_ms > ?1)"
 inline constexpr const char* kHeldDevices =
     "SELECT d.id FROM hold h JOIN device_state d ON d.product = h.product AND d.name = h.device"
@@ -99,7 +100,10 @@ inline constexpr const char* kHeldDevices =
     " UNION SELECT d.id FROM hold h JOIN device_state d ON d.product = h.product"
     " WHERE h.device = '' AND h.product <> '' AND " OTA_HELD
     " UNION SELECT d.id FROM device_state d"
-    " WHERE EXISTS (SELECT 1 FROM hold h WHERE h.product = '' AND h.device = '' AND " OTA_HELD ")";
+    " WHERE EXISTS (SELECT 1 FROM hold h WHERE h.product = '' AND h.device = '' AND " OTA_HELD
+    ")"
+    " UNION SELECT t.device_id FROM plan_state s JOIN task t ON t.plan = s.plan"
+    " WHERE s.state = 'held' AND t.ended_ms = 0 AND t.state <> 'queued'";
 #undef OTA_HELD
 inline constexpr const char* kNextHoldEnd = "SELECT min(until_ms) FROM hold WHERE until_ms > ?1";
 
@@ -285,6 +289,11 @@ inline constexpr const char* kSaveHalt =
 inline constexpr const char* kDevicesAfter =
     OTA_CANDIDATE "FROM device_state d" OTA_CANDIDATE_LISTS
                   "WHERE d.product = ?2 AND d.id > ?3 ORDER BY d.id LIMIT ?4";
+// A slice of a plan's whitelist, with devices that nobody has heard of.
+inline constexpr const char* kListedAfter =
+    "SELECT w.position, coalesce(d.id, 0) FROM plan_device w"
+    " LEFT JOIN device_state d ON d.product = ?2 AND d.name = w.device"
+    " WHERE w.plan = ?1 AND w.list = 'white' AND w.position > ?3 ORDER BY w.position LIMIT ?4";
 // Members of a static plan in the order in which they are picked.
 inline constexpr const char* kMembersAfter = OTA_CANDIDATE
     ", p.hash FROM plan_member p JOIN device_state d ON d.id = p.device_id" OTA_CANDIDATE_LISTS
@@ -337,10 +346,12 @@ inline constexpr const char* kNewJournal =
     "SELECT id, \"table\", act, product, key, detail FROM journal WHERE id > ?1 ORDER BY id LIMIT "
     "?2";
 inline constexpr const char* kNewRequests =
-    "SELECT id, act, plan, product, device, argument, created_ms FROM request"
+    "SELECT id, act, plan, product, device, argument, created_ms, at_device, tasks FROM request"
     " WHERE state = 'new' ORDER BY id LIMIT ?1";
 inline constexpr const char* kAnswerRequest =
     "UPDATE request SET state = ?2, answer = ?3, answered_ms = ?4 WHERE id = ?1 AND state = 'new'";
+inline constexpr const char* kRequestProgress =
+    "UPDATE request SET at_device = ?2, tasks = ?3 WHERE id = ?1";
 
 inline constexpr const char* kExplanation =
     "INSERT INTO explanation(request, plan, seq, rule, ok, reason, value, \"limit\", when_ms)"
@@ -457,11 +468,13 @@ inline constexpr const char* kHot[] = {
     kDeleteExplanation,
     kDueDevices,
     kDevicesAfter,
+    kListedAfter,
     kRegisteredDevices,
     kLiveDevices,
     kNewJournal,
     kNewRequests,
     kAnswerRequest,
+    kRequestProgress,
     kFileState,
 };
 

@@ -274,7 +274,8 @@ core::Result<std::vector<Request>> Store::NewRequests(int limit) {
     Query query = impl_->Ask(sql::kNewRequests);
     for (query.Bind(limit); query.Next();) {
       requests.push_back({query.Int(0), query.Text(1), query.Text(2), query.Text(3), query.Text(4),
-                          query.Text(5), query.Time(6)});
+                          query.Text(5), query.Time(6), query.Int(7),
+                          static_cast<int>(query.Int(8))});
     }
     return requests;
   });
@@ -287,6 +288,14 @@ Status Store::AnswerRequest(std::int64_t id, RequestState state, std::string_vie
     impl_->Ask(sql::kAnswerRequest)
         .Bind(id, std::string_view(state == RequestState::kDone ? "done" : "refused"), answer, wall)
         .Run();
+    return {};
+  });
+}
+
+Status Store::SaveProgress(std::int64_t id, std::int64_t at_device, int tasks) {
+  return impl_->RunWrite([&]() -> Status {
+    impl_->Write();
+    impl_->Ask(sql::kRequestProgress).Bind(id, at_device, tasks).Run();
     return {};
   });
 }

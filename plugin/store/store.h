@@ -213,6 +213,8 @@ struct Request {
   std::string device;   // may be empty
   std::string argument;
   core::Instant created{};
+  std::int64_t at_device = 0;  // of many devices: the last one that was looked at
+  int tasks = 0;               // ... and how many were acted on
 };
 
 enum class RequestState { kDone, kRefused };
@@ -373,6 +375,10 @@ class Store {
   // Registered devices of `product` with id > after_id.
   core::Result<std::vector<Candidate>> DevicesAfter(const core::Plan& plan, std::int64_t after_id,
                                                     int limit);
+  // (position, device id) of the whitelist with position > after; the id is 0 for a device that
+  // nobody has heard of.
+  core::Result<std::vector<std::pair<std::int64_t, std::int64_t>>> ListedAfter(
+      const core::Plan& plan, std::int64_t after, int limit);
   // Members of a static plan with a percentage, after (hash, id) in the order of picking.
   core::Result<std::vector<Candidate>> MembersAfter(const core::Plan& plan, std::int64_t hash,
                                                     std::int64_t after_id, int limit);
@@ -405,6 +411,7 @@ class Store {
   core::Result<std::vector<Request>> NewRequests(int limit);
   Status AnswerRequest(std::int64_t id, RequestState state, std::string_view answer,
                        core::Instant wall);
+  Status SaveProgress(std::int64_t id, std::int64_t at_device, int tasks);
 
   // One verdict of an answer to a request 'explain'. `when` is wall time.
   Status Explain(std::int64_t request, std::string_view plan, int seq, std::string_view rule,

@@ -688,6 +688,24 @@ TEST_F(Constraints, HoldsTelemetryAndSettingsAreChecked) {
        {setting("stopped", std::string(1001, 'x')), "of at most 1000 characters"}});
 }
 
+// Packages that are there must fit the rules of another profile too; drafts do at their activation.
+TEST_F(Constraints, AnotherProfileIsRefusedForPackagesThatBreakItsRules) {
+  const std::string other = "UPDATE product SET profile = 'alibaba' WHERE name = 'd'";
+  const std::string file =
+      "INSERT INTO package(product, name, component, version) VALUES ('d', 'x', 'main', '9');"
+      "INSERT INTO package_file(product, package, path) VALUES ('d', 'x', 'd/x.py');";
+  const char* kind = "package_file.path: the profile does not allow this kind of file";
+  Try({{other, ""},
+       {file + other, kind},
+       {file + "INSERT OR REPLACE INTO product(name, profile) VALUES ('d', 'alibaba')", kind},
+       {"INSERT INTO package(product, name, component, version) VALUES ('d', 'x y', 'main', '9');" +
+            other,
+        "package.name: the profile is strict"},
+       {other + ";" + Activate("d-dynamic"), "profile"},
+       {Activate("d-dynamic") + ";" + other, ""},
+       {"UPDATE product SET remarks = 'x' WHERE name = 'd'", ""}});
+}
+
 TEST_F(Constraints, ProfilesAreCheckedToo) {
   const auto profile = [](const std::string& columns) {
     return "UPDATE profile SET " + columns + " WHERE name = 'default'";

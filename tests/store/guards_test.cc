@@ -61,6 +61,8 @@ const std::vector<Case> kCases = {
     {"UPDATE device SET gateway = '/g1'", "must be PRODUCT/DEVICE"},
     {"UPDATE device SET gateway = 'a/b/c'", "must be PRODUCT/DEVICE"},
     {"UPDATE device SET gateway = 'a/b c'", "must be PRODUCT/DEVICE"},
+    {"INSERT INTO request(act, plan, at_device) VALUES ('retry', 'spring', 5)",
+     "the engine fills in the rest"},
     {"INSERT INTO device_tag VALUES ('thermo', 'none', 'k', 'v')", "no such device"},
     {"INSERT INTO device_tag VALUES ('thermo', 'd1', 'k', 'v')", nullptr},
     {"INSERT INTO device(product, name) VALUES ('thermo', 'd2'); INSERT INTO device_tag VALUES "

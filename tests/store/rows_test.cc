@@ -594,6 +594,31 @@ TEST_F(Rows, APlanWithoutLimitsHasNone) {
   EXPECT_EQ(plan.halt.failures, 3);
 }
 
+// The downloads of a plan that is held, because the database was restored, are cut too.
+TEST_F(Rows, DevicesInTheMiddleOfAHeldPlanAreHeld) {
+  const std::int64_t d1 = Register("d1").id;
+  const std::int64_t d2 = Register("d2").id;
+  const auto as_engine = [&](const std::string& sql) {
+    ASSERT_EQ(Shell("BEGIN IMMEDIATE; UPDATE engine_state SET writing = 1;" + sql +
+                    "; UPDATE engine_state SET writing = 0; COMMIT;"),
+              "");
+    Load();
+  };
+  as_engine(
+      "INSERT INTO plan_state(plan, state, \"order\", activated_ms) VALUES ('spring', 'active', 1, "
+      "1);"
+      "INSERT INTO task(name, plan, device_id, state, created_ms) VALUES ('t1', 'spring', " +
+      std::to_string(d1) + ", 'downloading', 1), ('t2', 'spring', " + std::to_string(d2) +
+      ", 'queued', 1)");
+  EXPECT_FALSE(catalogue_->holds);
+  EXPECT_THAT(*store_->HeldDevices(At(1)), ElementsAre());
+  as_engine("UPDATE plan_state SET state = 'held'");
+  EXPECT_TRUE(catalogue_->holds);
+  EXPECT_THAT(*store_->HeldDevices(At(1)), ElementsAre(d1));
+  as_engine("UPDATE plan_state SET state = 'active'");
+  EXPECT_FALSE(catalogue_->holds);
+}
+
 TEST_F(Rows, TheWidestHoldInForceCounts) {
   const core::DeviceKey key{"thermo", "d1"};
   EXPECT_FALSE(catalogue_->holds);
