@@ -60,6 +60,9 @@ struct Decoded {
   tl::expected<core::Uplink, dialect::DecodeError> uplink;
 };
 
+// The task that the uplink names; empty: none.
+std::string TaskOf(const core::Uplink& uplink);
+
 // Decodes the arrivals of a batch and merges neighbouring progress reports of one device that
 // differ in nothing but the percentage: the newer percent and the older place in the order stay.
 // Pure.
