@@ -437,7 +437,7 @@ tl::expected<Encoded, TooLarge> Encode(const core::DeviceKey& device,
 }
 
 Encoded EncodeBlock(const core::DeviceKey& device, const core::BlockGrant& grant,
-                    std::int64_t offset, std::string bytes, int qos) {
+                    std::int64_t offset, std::string_view bytes, int qos) {
   json::Writer out;
   out.BeginObject();
   if (grant.id) {

@@ -89,7 +89,7 @@ struct Dialect {
   //   qos     of the request; 2 counts as 1
   // Source: [N-2], [N-28].
   Encoded (*encode_block)(const core::DeviceKey& device, const core::BlockGrant& grant,
-                          std::int64_t offset, std::string bytes, int qos);
+                          std::int64_t offset, std::string_view bytes, int qos);
 };
 
 // All dialects; the position in the table may be kept in memory, never stored.

@@ -199,7 +199,7 @@ tl::expected<Encoded, TooLarge> Encode(const core::DeviceKey& device,
   return Bounded({Topic(device, "upgrade"), std::move(out).text(), 1, true}, limits);
 }
 
-Encoded EncodeBlock(const core::DeviceKey&, const core::BlockGrant&, std::int64_t, std::string,
+Encoded EncodeBlock(const core::DeviceKey&, const core::BlockGrant&, std::int64_t, std::string_view,
                     int) {
   return {};  // there is no file over MQTT
 }

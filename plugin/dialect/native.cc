@@ -618,9 +618,9 @@ tl::expected<Encoded, TooLarge> Encode(const core::DeviceKey& device,
 }
 
 Encoded EncodeBlock(const core::DeviceKey& device, const core::BlockGrant& grant,
-                    std::int64_t offset, std::string bytes, int qos) {
+                    std::int64_t offset, std::string_view bytes, int qos) {
   const std::string end = "block/" + grant.ref + "/" + std::to_string(offset);
-  return {DownTopic(device, end), std::move(bytes), std::min(qos, 1)};
+  return {DownTopic(device, end), std::string(bytes), std::min(qos, 1)};
 }
 
 }  // namespace ota::dialect::native

@@ -16,6 +16,6 @@ tl::expected<core::Uplink, DecodeError> Decode(UplinkKind kind, std::string_view
 tl::expected<Encoded, TooLarge> Encode(const core::DeviceKey& device,
                                        const core::Downlink& downlink, const Limits& limits);
 Encoded EncodeBlock(const core::DeviceKey& device, const core::BlockGrant& grant,
-                    std::int64_t offset, std::string bytes, int qos);
+                    std::int64_t offset, std::string_view bytes, int qos);
 
 }  // namespace ota::dialect::native

@@ -149,7 +149,7 @@ void Downloads::Submit() {
     auto [key, path] = waiting_.front();
     const bool taken = workers_->Submit(
         package::Workers::Length::kLong,
-        [this, key = key, path = path, fd = store_fd_](std::stop_token stop) {
+        [this, key = key, path = path, fd = store_fd_](const std::stop_token& stop) {
           auto facts = package::Inspect(fd->get(), path, [&stop](std::int64_t, std::int64_t) {
             return !stop.stop_requested();
           });
@@ -318,7 +318,7 @@ void Downloads::Check() {
   }
   checking_ = workers_->Submit(
       package::Workers::Length::kLong,
-      [this, files = std::move(files), fd = store_fd_](std::stop_token stop) {
+      [this, files = std::move(files), fd = store_fd_](const std::stop_token& stop) {
         std::vector<store::PackageFile> differ;
         for (const Known& known : files) {
           if (stop.stop_requested()) {
@@ -386,7 +386,7 @@ void Downloads::Read(BlockJob job) {
     Refuse(*shared, code, std::move(why));
   };
   const bool taken = workers_->Submit(
-      package::Workers::Length::kShort, [this, shared, refuse](std::stop_token stop) {
+      package::Workers::Length::kShort, [this, shared, refuse](const std::stop_token& stop) {
         auto file = files_->Open(shared->grant.file.id);
         if (!file) {
           const bool gone = file.error().code == core::ErrorCode::kNotFound;

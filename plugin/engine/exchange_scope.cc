@@ -266,7 +266,8 @@ store::Status Exchange::Take(const std::shared_ptr<const core::Plan>& plan,
   if (!task) {
     return tl::unexpected(task.error());
   }
-  const std::pair<store::DeviceRef, core::Task> one{{device.id, device.key}, std::move(*task)};
+  const std::pair<store::DeviceRef, core::Task> one{store::DeviceRef{device.id, device.key},
+                                                    std::move(*task)};
   return store_->AddTasks({&one, 1}, now_.wall);
 }
 

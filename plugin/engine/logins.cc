@@ -61,8 +61,10 @@ store::Status Logins::ReadKey(store::Store& store) {
     key = made ? read() : tl::unexpected(made.error());
   }
   read_key_ = false;
-  key_ = key ? *std::move(key) : std::string();
-  if (!key) {
+  if (key) {
+    key_ = *std::move(key);
+  } else {
+    key_.clear();
     outbox_.Log(LogLevel::kError,
                 key.error().message +
                     (*secrets ? ": the secrets of devices cannot be decrypted, logins by secret "

@@ -122,7 +122,7 @@ core::Result<void> NewFile::Publish(const std::string& name) {
 }
 
 core::Result<void> PublishInStore(int store, NewFile& file, const std::string& name) {
-  const core::Result<void> published = file.Publish(name);
+  core::Result<void> published = file.Publish(name);
   if (published || published.error().code != ErrorCode::kConflict) {
     return published;
   }

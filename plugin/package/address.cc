@@ -106,7 +106,7 @@ core::Result<std::string> Code(const AddressKey& key, const Grant& grant) {
   const std::string text = "ota-address-1\n" + std::to_string(grant.expires) + "\n" +
                            std::to_string(grant.device) + "\n" + std::to_string(grant.file) + "\n" +
                            grant.sha256 + "\n" + grant.name;
-  const core::Result<std::string> mac = crypto::HmacSha256(key.bytes(), text);
+  core::Result<std::string> mac = crypto::HmacSha256(key.bytes(), text);
   if (!mac) {
     return mac;
   }
@@ -195,7 +195,7 @@ core::Result<std::string> SignUrl(std::string_view base, const AddressKey& key,
       shortened.name = "f";
     }
   }
-  const core::Result<std::string> code = Code(key, shortened);
+  core::Result<std::string> code = Code(key, shortened);
   if (!code) {
     return code;
   }

@@ -7,7 +7,7 @@ namespace {
 // A turn is a tenth of a second's worth, so that many downloads take turns often, but not so little
 // that the system calls cost more than the bytes.
 constexpr std::int64_t kMinQuantum = 1024;
-constexpr std::int64_t kMaxQuantum = 64 * 1024;
+constexpr std::int64_t kMaxQuantum = std::int64_t{64} * 1024;
 }  // namespace
 
 std::int64_t Pacer::quantum() const {
@@ -62,7 +62,7 @@ std::optional<Pacer::Waiter> Pacer::Next(Time now) {
     }
     tokens_ -= static_cast<double>(quantum());
   }
-  const Waiter waiter = queue_.front();
+  Waiter waiter = queue_.front();
   queue_.pop_front();
   return waiter;
 }

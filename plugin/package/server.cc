@@ -432,6 +432,7 @@ MHD_Result Server::State::Send(MHD_Connection* connection, const Grant& grant,
   return MHD_queue_response(connection, status, response.response);
 }
 
+// NOLINTNEXTLINE(readability-function-size): the signature is libmicrohttpd's
 MHD_Result Server::State::OnRequest(void* self, MHD_Connection* connection, const char* url,
                                     const char* method, const char* /*version*/,
                                     const char* /*body*/, std::size_t* body_size, void** request) {

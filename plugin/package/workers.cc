@@ -58,7 +58,7 @@ void Workers::Stop() {
   }
 }
 
-void Workers::Run(std::stop_token stop) {
+void Workers::Run(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, stop, [this] {

@@ -45,7 +45,7 @@ class Workers {
 
  private:
   explicit Workers(std::size_t max_queued) : max_queued_(max_queued) {}
-  void Run(std::stop_token stop);
+  void Run(const std::stop_token& stop);
 
   const std::size_t max_queued_;
   std::mutex mutex_;

@@ -10,6 +10,8 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <sstream>
+#include <system_error>
 
 #include "store/connection.h"
 #include "store/migrate.h"
@@ -39,8 +41,9 @@ std::filesystem::path Beside(const std::filesystem::path& path, const char* suff
 tl::unexpected<core::Error> SystemError(const std::filesystem::path& path, const char* what,
                                         const char* remedy) {
   const int code = errno;
-  return core::Fail(core::ErrorCode::kUnavailable,
-                    Named(path) + ": " + what + ": " + std::strerror(code) + "; " + remedy);
+  return core::Fail(
+      core::ErrorCode::kUnavailable,
+      Named(path) + ": " + what + ": " + std::generic_category().message(code) + "; " + remedy);
 }
 
 constexpr const char* kPermissions =
@@ -184,13 +187,14 @@ std::optional<Marker> ReadMarker(const Descriptor& file) {
   if (got <= 0) {
     return std::nullopt;
   }
-  std::array<char, 33> id{};
+  std::istringstream text(bytes.data());
   Marker marker;
-  if (std::sscanf(bytes.data(), "%32s %" SCNd64 " %" SCNd64, id.data(), &marker.commit_no,
-                  &marker.main_no) < 2) {
+  if (!(text >> marker.database_id >> marker.commit_no)) {
     return std::nullopt;
   }
-  marker.database_id = id.data();
+  if (std::int64_t main_no = 0; text >> main_no) {
+    marker.main_no = main_no;
+  }
   return marker;
 }
 
