@@ -16,7 +16,7 @@ namespace {
 using core::ErrorCode;
 using core::Fail;
 
-constexpr std::size_t kProgressBytes = 64 * 1024;
+constexpr std::size_t kProgressBytes = std::size_t{64} * 1024;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 // The line of an offset, counted forward from the last one asked for.
@@ -502,6 +502,24 @@ core::Result<void> Admin::ImportSql(const std::string& file, std::string_view te
   return {};
 }
 
+namespace {
+
+// The columns that the first line names, and those that the command gives.
+std::vector<std::string> Names(std::span<const Field> fields,
+                               std::span<const std::pair<std::string, std::string>> constants) {
+  std::vector<std::string> names;
+  names.reserve(fields.size() + constants.size());
+  for (const Field& field : fields) {
+    names.push_back(field.text);
+  }
+  for (const auto& constant : constants) {
+    names.push_back(constant.first);
+  }
+  return names;
+}
+
+}  // namespace
+
 core::Result<void> Admin::ImportCsv(const std::string& file, std::string_view text,
                                     const std::string& table,
                                     std::span<const std::pair<std::string, std::string>> constants,
@@ -540,14 +558,8 @@ core::Result<void> Admin::ImportRows(const std::string& file, std::string_view t
     std::vector<Field>& fields = (*record)->fields;
     const std::string where = lines.At((*record)->offset);
     if (!target) {
-      std::vector<std::string> names;
-      for (const Field& field : fields) {
-        names.push_back(field.text);
-      }
-      width = names.size();
-      for (const auto& constant : constants) {
-        names.push_back(constant.first);
-      }
+      width = fields.size();
+      std::vector<std::string> names = Names(fields, constants);
       if (put) {
         at = FindSecretColumns(names);
         if (std::max(at.product, at.name) >= names.size()) {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "schema_steps.h"
@@ -18,8 +19,8 @@ namespace {
 
 tl::unexpected<core::Error> SystemError(const std::filesystem::path& path, const char* what) {
   const int code = errno;
-  return core::Fail(core::ErrorCode::kUnavailable,
-                    "'" + path.string() + "': " + what + ": " + std::strerror(code));
+  return core::Fail(core::ErrorCode::kUnavailable, "'" + path.string() + "': " + what + ": " +
+                                                       std::generic_category().message(code));
 }
 
 // The copy becomes visible under its name only when it is whole and on the disk.

@@ -264,6 +264,7 @@ Status Store::DropStreaks(std::int64_t device_id) {
 
 // ---------------------------------------------------------------- explanations, zones
 
+// NOLINTNEXTLINE(readability-function-size): the columns of a row
 Status Store::Explain(std::int64_t request, std::string_view plan, int seq, std::string_view rule,
                       bool ok, std::string_view reason, std::string_view value,
                       std::string_view limit, std::optional<core::Instant> when) {

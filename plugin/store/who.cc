@@ -50,6 +50,7 @@ std::string DescribeUser(const std::optional<std::string>& login, std::string_vi
 
 std::string CurrentUser() {
   // Without a login user sudo's word is taken from root only: anybody can set the variable.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): otactl has one thread, and sets no variable
   const char* sudo = geteuid() == 0 ? std::getenv("SUDO_USER") : nullptr;
   return DescribeUser(LoginName(), sudo == nullptr ? "" : sudo, NameOf(geteuid()));
 }
