@@ -74,6 +74,8 @@ class Engine {
   bool Open();
   bool IsDue(Monotonic now);
   store::Status Turn();
+  store::Status CheckFile();
+  void Undone();
   store::Status TurnInside(core::Now now, Timeline& timeline);
   store::Status LoadCatalogue(core::Now now);
   store::Status Changes(core::Now now, Timeline& timeline);

@@ -63,18 +63,31 @@ bool Engine::IsDue(Monotonic now) {
          (telemetry_table_ && !telemetry_table_->empty() && now >= next_telemetry_) || !zones_;
 }
 
+// Nothing is committed, and confirmed, into a file that nobody will find again.
+store::Status Engine::CheckFile() {
+  if (!store_->Replaced()) {
+    return {};
+  }
+  return core::Fail(
+      core::ErrorCode::kCorruption,
+      "database '" + options_.database + "' was removed or replaced while the broker runs");
+}
+
+void Engine::Undone() {
+  topology_.Undone();
+  exchange_->Undone();
+  plans_->Undone();
+  downloads_->Undone();
+}
+
 store::Status Engine::Turn() {
   const Monotonic monotonic = steady_clock::now();
-  if (monotonic >= next_look_ && store_->Replaced()) {
-    exchange_->Undone();
-    plans_->Undone();
-    downloads_->Undone();
-    return core::Fail(
-        core::ErrorCode::kCorruption,
-        "database '" + options_.database + "' was removed or replaced while the broker runs");
-  }
   if (monotonic >= next_look_) {
     next_look_ = monotonic + kLook;
+    if (auto status = CheckFile(); !status) {
+      Undone();
+      return status;
+    }
   }
   if (!IsDue(monotonic)) {
     passive_.store(false);
@@ -104,16 +117,16 @@ store::Status Engine::Turn() {
   if (status) {
     status = Upkeep(reading.now, monotonic);
   }
+  if (status && store_->wrote()) {
+    status = CheckFile();
+  }
   if (status) {
     OTA_FAULT_POINT("decided");
     status = store_->Commit(std::max(reading.now.wall, trial.floor()));
   }
   if (!status) {
     store_->Rollback();
-    topology_.Undone();
-    exchange_->Undone();
-    plans_->Undone();
-    downloads_->Undone();
+    Undone();
     reload_catalogue_ = reload_files_ = read_journal_ = true;
     wake_all_ = true;
     telemetry_at_ = 0;
