@@ -389,12 +389,12 @@ void Downloads::Read(BlockJob job) {
       package::Workers::Length::kShort, [this, shared, refuse](const std::stop_token& stop) {
         auto file = files_->Open(shared->grant.file.id);
         if (!file) {
-          const bool gone = file.error().code == core::ErrorCode::kNotFound;
           if (file.error().code == core::ErrorCode::kCorruption) {
             inbox_.TryPost([this, id = shared->grant.file.id] { HashAgain(id); });
           }
-          refuse(gone ? core::ReplyCode::kNotFound : core::ReplyCode::kUnavailable,
-                 file.error().message);
+          // It belongs to the open task, so it is only away: a 404 would have the device forget the
+          // task.
+          refuse(core::ReplyCode::kUnavailable, file.error().message);
           return;
         }
         std::int64_t offset = shared->grant.offset;
