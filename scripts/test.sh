@@ -47,4 +47,4 @@ fi
 say "testing"
 [ "$jobs" -ge 2 ] || jobs=2
 # Most tests wait most of the time: for devices that settle, deadlines, the other side.
-exec ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$((jobs * 2))" "$@"
+exec ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$((jobs * 3))" "$@"
