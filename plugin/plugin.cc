@@ -756,15 +756,19 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   const dialect::TopicClass topic = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE
                                         ? dialect::ClassifyFilter(text)
                                         : dialect::ClassifyTopic(text);
-  const auto registry = service.registry();
-  const guard::Client client = topic.ours || topic.system
-                                   ? Identify(instance, event.client, registry.get())
-                                   : guard::Client{};
-  if (!topic.ours && guard::CheckSystem(client, topic) == guard::Verdict::kOther) {
+  const auto other = [&] {
     if (event.access == MOSQ_ACL_WRITE && instance.options.acl_other == engine::AclOther::kDefer) {
       service.Deferred(text);
     }
     return Other(instance);
+  };
+  if (!topic.ours && !topic.system) {
+    return other();
+  }
+  const auto registry = service.registry();
+  const guard::Client client = Identify(instance, event.client, registry.get());
+  if (!topic.ours && guard::CheckSystem(client, topic) == guard::Verdict::kOther) {
+    return other();
   }
 
   guard::Verdict verdict = guard::Verdict::kAllow;  // to unsubscribe harms nobody

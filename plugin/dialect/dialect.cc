@@ -52,6 +52,17 @@ constexpr Dialect kTable[] = {
 constexpr std::array<std::string_view, 5> kUplinkNames{"version", "confirm", "progress", "block",
                                                        "query"};
 
+// What the prefixes begin with: most topics of a site begin with something else.
+constexpr auto kFirstBytes = [] {
+  std::array<bool, 256> first{};
+  for (const Dialect& dialect : kTable) {
+    for (const std::string_view prefix : dialect.prefixes) {
+      first.at(static_cast<unsigned char>(prefix.front())) = true;
+    }
+  }
+  return first;
+}();
+
 struct Found {
   const Dialect* dialect = nullptr;
   TopicClass topic;
@@ -59,6 +70,9 @@ struct Found {
 
 Found Classify(std::string_view text) {
   Found system;
+  if (text.empty() || !kFirstBytes.at(static_cast<unsigned char>(text.front()))) {
+    return system;
+  }
   for (const Dialect& dialect : kTable) {
     const auto begins = [text](std::string_view prefix) { return text.starts_with(prefix); };
     if (!std::ranges::any_of(dialect.prefixes, begins)) {
