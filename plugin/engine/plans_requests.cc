@@ -91,8 +91,10 @@ core::Result<Plans::Answer> Plans::RetryAll(store::Store& store, const store::Re
 core::Result<Plans::Answer> Plans::Act(store::Store& store, const store::Request& request,
                                        core::Now now, Timeline& timeline) {
   const std::shared_ptr<const core::Plan> plan = exchange_.catalogue().FindPlan(request.plan);
-  const core::DeviceKey key{
-      request.product.empty() && plan != nullptr ? plan->product : request.product, request.device};
+  core::DeviceKey key{request.product, request.device};
+  if (key.product.empty() && plan != nullptr) {
+    key.product = plan->product;
+  }
   if (request.act == "release") {
     return Release(store, request, now, timeline);
   }

@@ -33,6 +33,7 @@ core::Result<std::vector<core::DeviceKey>> Topology::Work(store::Store& store) {
       }
     }
     std::vector<dialect::SubResult> results;
+    results.reserve(devices.size());
     for (core::DeviceKey& device : devices) {
       results.push_back({std::move(device), dialect::SessionCode::kOk});
     }
