@@ -110,9 +110,15 @@ Engine::~Engine() {
 }
 
 bool Engine::Bind(TopologyRequest request) {
-  return !passive() && inbox_.TryPost([this, request = std::move(request)]() mutable {
-    topology_.Add(std::move(request));
-  });
+  if (passive() || !topology_.Reserve()) {
+    return false;
+  }
+  const bool posted = inbox_.TryPost(
+      [this, request = std::move(request)]() mutable { topology_.Add(std::move(request)); });
+  if (!posted) {
+    topology_.Release();
+  }
+  return posted;
 }
 
 void Engine::Stop() {

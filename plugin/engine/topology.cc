@@ -10,6 +10,14 @@ constexpr int kMostDevices = 1000;  // in an answer
 
 }  // namespace
 
+bool Topology::Reserve() {
+  if (reserved_.load() >= kMostWaiting) {
+    return false;
+  }
+  ++reserved_;
+  return true;
+}
+
 core::Result<std::vector<core::DeviceKey>> Topology::Work(store::Store& store) {
   std::vector<core::DeviceKey> changed;
   answers_.clear();
@@ -51,6 +59,7 @@ core::Result<std::vector<core::DeviceKey>> Topology::Work(store::Store& store) {
 }
 
 void Topology::Committed() {
+  reserved_ -= answers_.size();
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(answers_.size()));
   if (!answers_.empty()) {
     outbox_.Push(std::exchange(answers_, {}));

@@ -1,8 +1,10 @@
 // Which devices a gateway binds to itself, unbinds, and asks for (EnOS: thing/topo/add, delete,
 // get). Who may has been decided before; here it is saved, and answered after the commit. Engine
-// thread only.
+// thread, but for Reserve() and Release().
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,7 +26,15 @@ struct TopologyRequest {
 
 class Topology {
  public:
+  // That wait to be stored, at most; an answer has up to 1,000 devices.
+  static constexpr std::size_t kMostWaiting = 64;
+
   explicit Topology(Outbox& outbox) : outbox_(outbox) {}
+
+  // Takes a place for a request that is to be added; false: too many wait. Broker thread.
+  bool Reserve();
+  // Gives back the place of a request that was not added. Broker thread.
+  void Release() { --reserved_; }
 
   void Add(TopologyRequest request) { waiting_.push_back(std::move(request)); }
   bool busy() const { return !waiting_.empty(); }
@@ -37,6 +47,7 @@ class Topology {
 
  private:
   Outbox& outbox_;
+  std::atomic<std::size_t> reserved_{0};
   std::vector<TopologyRequest> waiting_;
   std::vector<Message> answers_;  // of the first ones that wait, in the open transaction
 };

@@ -17,6 +17,7 @@
 
 #include "crypto/key_file.h"
 #include "crypto/seal.h"
+#include "engine/topology.h"
 #include "store/secrets.h"
 
 namespace ota::engine {
@@ -228,6 +229,23 @@ TEST_F(LoginsTest, AGatewaysOwnWordCountsUntilPeopleSayOtherwise) {
   ASSERT_TRUE(behind);
   EXPECT_EQ(*behind, (std::vector<core::DeviceKey>{{"lamp", "d1"}}));
   EXPECT_TRUE(store_->SubDevices("env/e1", 10)->empty());
+}
+
+TEST_F(LoginsTest, OnlySoManyRequestsOfGatewaysWait) {
+  Outbox outbox;
+  Topology topology(outbox);
+  for (std::size_t i = 0; i < Topology::kMostWaiting; ++i) {
+    ASSERT_TRUE(topology.Reserve()) << i;
+  }
+  EXPECT_FALSE(topology.Reserve());
+  topology.Add({{"lamp", "gateway"}, 1, dialect::SessionAct::kTopoGet, "1", {}});
+  ASSERT_TRUE(topology.Work(*store_));
+  topology.Undone();
+  EXPECT_FALSE(topology.Reserve());
+  ASSERT_TRUE(topology.Work(*store_));
+  topology.Committed();
+  EXPECT_TRUE(topology.Reserve());
+  EXPECT_FALSE(topology.Reserve());
 }
 
 }  // namespace
