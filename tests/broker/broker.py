@@ -7,6 +7,7 @@ OTA_PRELOAD: libraries to preload into the broker (a sanitizer's).
 """
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import tempfile
 import time
 
 import mqtt
@@ -78,14 +80,23 @@ def insert(table, **columns):
             f"VALUES ({', '.join(quoted(v) for v in columns.values())});\n")
 
 
+@functools.cache
+def migrated():
+    """The files of an empty database as the plugin makes them, to be copied: the schema's steps take most of a first start."""
+    with tempfile.TemporaryDirectory(prefix="ota-empty-") as directory:
+        site = Site(directory, first=True)
+        site.stop()
+        return {path.name: path.read_bytes() for path in (site.database, pathlib.Path(f"{site.database}.commit"))}
+
+
 class Site:
     """`options`: plugin options without `plugin_opt_`, None takes a default away,
     a list repeats the option. `lines`: more lines of
     mosquitto.conf before the plugin; `after`: lines after it. `files`: name -> text, written beside.
-    `plugin`: False loads none, a path another one."""
+    `plugin`: False loads none, a path another one. `first`: the plugin finds no database and makes one."""
 
     def __init__(self, directory, options=None, lines=(), after=(), files=None, anonymous=True,
-                 persistence=False, plugin=True, environment=None, start=True, wait=True, log_type="all"):
+                 persistence=False, plugin=True, environment=None, start=True, wait=True, log_type="all", first=False):
         self.directory = pathlib.Path(directory)
         self.port, self.http_port = free_port(), free_port()
         self.database = self.directory / "ota.db"
@@ -110,6 +121,10 @@ class Site:
         self.process = None
         self.clients = []
         self.imports = itertools.count(1)
+        if plugin and not first and not self.database.exists():
+            for name, content in migrated().items():
+                (self.directory / name).write_bytes(content)
+                (self.directory / name).chmod(0o640)
         if start:
             self.start(wait)
 

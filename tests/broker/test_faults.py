@@ -433,7 +433,7 @@ def test_an_interactive_transaction_left_open(site, begin):
         pass
     d.send("version", {"id": "1", "components": d.versions}, wait=False)
     if "IMMEDIATE" in begin:
-        match = site.wait_log(r"(?i)ota: .*lock.*")
+        match = site.wait_log(r"ota: .*locked by.*")
         assert str(shell.pid) in match.group() and "sqlite3" in match.group()
         assert not d.waiting("reply")
         shell.kill()

@@ -144,7 +144,7 @@ def test_as_the_user_of_debians_service(open_directory, make_site):
         user = pwd.getpwnam("mosquitto")
     except KeyError:
         pytest.skip("there is no user mosquitto")
-    site = make_site(open_directory / "site", start=False)
+    site = make_site(open_directory / "site", start=False, first=True)
     for path in (site.directory, site.store):
         os.chown(path, user.pw_uid, user.pw_gid)
     configuration = site.configuration
