@@ -58,13 +58,13 @@ def free_port():
 def eventually(ask, timeout=TIMEOUT, what="the expected state"):
     """Asks until the answer is true and gives it. For what sends no event: tables, files, /proc."""
     end = time.monotonic() + timeout
-    while True:
+    for pause in itertools.chain((0.01, 0.02, 0.03, 0.05, 0.07), itertools.repeat(0.1)):
         answer = ask()
         if answer:
             return answer
         if time.monotonic() > end:
             raise AssertionError(f"not {what} within {timeout} s; last answer: {answer!r}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def quoted(value):
@@ -121,6 +121,7 @@ class Site:
         self.process = None
         self.clients = []
         self.imports = itertools.count(1)
+        self.gathered = None
         if plugin and not first and not self.database.exists():
             for name, content in migrated().items():
                 (self.directory / name).write_bytes(content)
@@ -280,10 +281,23 @@ class Site:
         return json.loads(self.otactl("--json", *arguments).stdout)
 
     def sql(self, script, check=True):
-        """Imports a script with otactl."""
+        """Imports a script with otactl; within `together` when that ends."""
+        if self.gathered is not None:
+            self.gathered.append(script)
+            return None
         path = self.directory / f"import-{next(self.imports)}.sql"
         path.write_text(script)
         return self.otactl("import", path, check=check)
+
+    @contextlib.contextmanager
+    def together(self):
+        """What the block imports is one script."""
+        self.gathered = []
+        try:
+            yield
+        finally:
+            scripts, self.gathered = self.gathered, None
+        self.sql("".join(scripts))
 
     # ------------------------------------------------------------------ what tests need of the schema
 
@@ -314,7 +328,7 @@ class Site:
                     self.store_file(path, data)
                 script += insert("package_file", product=product, package=name, source=source, seq=seq, path=path)
         self.sql(script)
-        if wait:
+        if wait and self.gathered is None:
             self.wait_package(product, name)
         return name
 
@@ -349,18 +363,23 @@ class Site:
         if wanted != "draft":
             script += f"UPDATE plan SET wanted={quoted(wanted)} WHERE name={quoted(name)};\n"
         result = self.sql(script, check)
-        if check and wanted == "active":
+        if check and wanted == "active" and self.gathered is None:
             self.wait_plan(name)
         return result
 
     def pump(self, *components, version="2.0", product=None, **plan):
         """The usual scene: product `pump`, for each component a full package of `version`, plan `spring`."""
         components = components or ("main",)
-        self.product("pump", components, **(product or {}))
         names = [c["name"] if isinstance(c, dict) else c for c in components]
+        with self.together():
+            self.product("pump", components, **(product or {}))
+            for name in names:
+                self.package("pump", name, version, content(f"{name}-{version}"))
+            self.plan("spring", "pump", [(name, f"{name}-{version}") for name in names], **plan)
         for name in names:
-            self.package("pump", name, version, content(f"{name}-{version}"))
-        self.plan("spring", "pump", [(name, f"{name}-{version}") for name in names], **plan)
+            self.wait_package("pump", f"{name}-{version}")
+        if plan.get("wanted", "active") == "active":
+            self.wait_plan("spring")
 
     def want(self, plan, wanted, wait=True):
         self.sql(f"UPDATE plan SET wanted={quoted(wanted)} WHERE name={quoted(plan)};")
