@@ -3,6 +3,7 @@
 import pytest
 
 from broker import LONG, content
+from device import Device
 
 
 def test_main_flow(site, device):
@@ -113,10 +114,11 @@ def test_a_refusal_ends_the_task(site, device):
     d.nothing()
 
 
-def test_a_postponed_offer_comes_again_after_the_time_and_is_no_failure(site, device):
+def test_a_postponed_offer_comes_again_after_the_time_and_is_no_failure(make_site):
     """[N-19]"""
+    site = make_site(first=True)  # deadlines of a database that rested for less than a minute are behind by that
     site.pump()
-    d = device()
+    d = Device(site)
     d.report()
     plan = d.take("plan")
     assert d.confirm(plan["task"], False, retryAfter=60)["code"] == 200
