@@ -60,6 +60,9 @@ class Site : public testing::Test {
           const std::chrono::milliseconds passed(passed_ms_.load());
           clocks.wall += passed;
           clocks.monotonic += passed;
+          if (armed_.load()) {
+            at_clock_();
+          }
           return clocks;
         });
     ASSERT_TRUE(started) << started.error().message;
@@ -172,7 +175,7 @@ class Site : public testing::Test {
       if (done()) {
         return true;
       }
-      std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return false;
   }
@@ -224,6 +227,8 @@ class Site : public testing::Test {
   std::vector<std::string> log_;
   int reports_ = 0;
   std::atomic<std::int64_t> passed_ms_{0};  // by which the engine's clocks are ahead
+  std::function<void()> at_clock_;  // on the engine's thread, when it reads the clock while armed_
+  std::atomic<bool> armed_{false};
 };
 
 TEST_F(Site, AReportIsAnsweredAfterItIsStored) {  // [N-11]
@@ -232,7 +237,7 @@ TEST_F(Site, AReportIsAnsweredAfterItIsStored) {  // [N-11]
   Connect("d1", 1);
   ASSERT_TRUE(Until([&] {
     Report("d1", "1.0");
-    return Answer("d1").find("200") != std::string::npos;
+    return Answer("d1").find("\"code\":200") != std::string::npos;
   }));
   EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.0");
 }
@@ -260,7 +265,7 @@ TEST_F(Site, AnUpgradeGoesFromTheOfferToTheVersionThatProvesIt) {  // [N-27]
   EXPECT_THAT(download, HasSubstr("http://files.example/ota/"));
   Say("d1", dialect::UplinkKind::kProgress,
       R"({"id":"p","task":")" + task + R"(","component":"main","state":"rebooting"})");
-  EXPECT_THAT(Await("d1", "down/reply", "\"p\""), HasSubstr("200"));
+  EXPECT_THAT(Await("d1", "down/reply", "\"p\""), HasSubstr("\"code\":200"));
   EXPECT_EQ(Ask("SELECT state FROM task"), "rebooting");
   Disconnect("d1");
   Connect("d1", 2);
@@ -359,7 +364,7 @@ TEST_F(Site, ALockHeldByAnotherProcessDelaysAnswersAndLosesNone) {
   EXPECT_TRUE(messages_.empty());
   holder.exec("COMMIT");
   for (int i = 0; i < 20; ++i) {
-    EXPECT_THAT(Await("d" + std::to_string(i), "down/reply"), HasSubstr("200"));
+    EXPECT_THAT(Await("d" + std::to_string(i), "down/reply"), HasSubstr("\"code\":200"));
   }
 }
 
@@ -391,7 +396,7 @@ TEST_F(Site, ALockHeldForAnHourFailsNobody) {
       testing::ContainsRegex("locked by another process for [34][0-9][0-9][0-9] s");
   ASSERT_TRUE(Until([&] { return testing::Value(Log(), said); })) << Log();
   holder.exec("COMMIT");
-  EXPECT_THAT(Answer("d2"), HasSubstr("200")) << Log();
+  EXPECT_THAT(Answer("d2"), HasSubstr("\"code\":200")) << Log();
   EXPECT_FALSE(engine_->passive());
   EXPECT_EQ(Ask("SELECT t.state FROM task t JOIN device_state d ON d.id = t.device_id "
                 "WHERE d.name = 'd1'"),
@@ -413,7 +418,7 @@ TEST_F(Site, AReaderOfAnHourHindersNobodyAndIsNamed) {
     passed_ms_ += 360'000;
     Connect("d" + std::to_string(i), static_cast<std::uint64_t>(i) + 1);
     Report("d" + std::to_string(i), "1.0");
-    ASSERT_THAT(Answer("d" + std::to_string(i)), HasSubstr("200"));
+    ASSERT_THAT(Answer("d" + std::to_string(i)), HasSubstr("\"code\":200"));
   }
   EXPECT_EQ(reader.execAndGet("SELECT count(*) FROM device_state").getInt(), 0);
   // What cannot be moved out of the log makes it grow. The engine looks when it starts, and each
@@ -426,7 +431,7 @@ TEST_F(Site, AReaderOfAnHourHindersNobodyAndIsNamed) {
   reader.exec("COMMIT");
   Connect("late", 50);
   Report("late", "1.0");
-  EXPECT_THAT(Answer("late"), HasSubstr("200"));
+  EXPECT_THAT(Answer("late"), HasSubstr("\"code\":200"));
   EXPECT_EQ(Ask("SELECT count(*) FROM device_state"), "11");
   EXPECT_EQ(Ask("PRAGMA integrity_check"), "ok");
 }
@@ -540,6 +545,31 @@ TEST_F(Site, AnotherDatabaseUnderTheRunningBrokerIsRecognizedAndServed) {
   ASSERT_TRUE(Until([&] { return Log().find("held until") != std::string::npos; })) << Log();
   Sql("UPDATE plan SET wanted = 'canceled' WHERE name = 'spring'");
   EXPECT_TRUE(Until([&] { return Ask("SELECT state FROM plan_state") == "canceled"; })) << Log();
+}
+
+TEST_F(Site, NothingIsAnsweredThatWentIntoAFileWhichWasReplacedInTheMiddleOfATurn) {
+  StartAndOpen();
+  MakeCatalogue();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  ASSERT_THAT(Answer("d1"), HasSubstr("\"code\":200"));
+  Sql("VACUUM INTO '" + (directory_ / "copy.db").string() + "'");
+  at_clock_ = [this] {
+    SQLite::Database other(options_.database, SQLite::OPEN_READWRITE);
+    if (other.tryExec("BEGIN IMMEDIATE") != SQLite::OK) {  // the engine is between begin and commit
+      armed_.store(false);
+      std::filesystem::rename(directory_ / "copy.db", options_.database);
+    }
+  };
+  armed_.store(true);
+  Report("d1", "1.1");
+  EXPECT_THAT(Answer("d1"), HasSubstr("\"code\":503")) << Log();
+  EXPECT_FALSE(armed_.load());
+  ASSERT_TRUE(Until([&] {
+    Report("d1", "1.1");
+    return Answer("d1").find("\"code\":200") != std::string::npos;
+  })) << Log();
+  EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.1") << Log();
 }
 
 TEST_F(Site, AMistakeOfTheConfigurationIsOneClearError) {
