@@ -199,7 +199,7 @@ core::Error Admin::Failure(int code, const std::string& context) const {
     message = "is locked by another program (an open transaction?)";
   } else if ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_READONLY ||
              (code & 0xff) == SQLITE_PERM) {
-    message += "; run this as root, or as a member of the group of the database";
+    message += "; run this as root, or as the user that owns the database";
   }
   return core::Error{CodeOf(code), context + ": " + message};
 }
@@ -281,7 +281,8 @@ core::Result<Admin> Admin::OpenAny(const std::string& path, core::Duration wait,
       return Fail(ErrorCode::kUnsupported,
                   name + ": has schema " + std::to_string(version) + ", older than schema " +
                       std::to_string(known) +
-                      " of this otactl: restart the broker, the plugin migrates it");
+                      " of this otactl: the plugin migrates it when the broker starts; wait if "
+                      "it has just started, else restart it");
     }
   }
   return admin;
