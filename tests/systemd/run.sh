@@ -63,7 +63,7 @@ ExecStart=/bin/bash -c '/src/tests/systemd/check.sh >/dev/ttyS0 2>&1; systemctl 
 [Install]
 WantedBy=multi-user.target
 UNIT
-inside 'systemctl enable -q check.service; apt-get clean'
+inside 'systemctl enable -q check.service; systemctl -q mask serial-getty@ttyS0.service; apt-get clean'
 umount "$tree/proc"
 cp "$tree"/boot/vmlinuz-* "$work/kernel"
 cp "$tree"/boot/initrd.img-* "$work/initrd"
