@@ -52,7 +52,7 @@ def test_no_question_over_http_is_answered_by_allow(tmp_path):
         assert get(port) == 401
         # Over MQTT it is allowed, to a client of the same name too.
         client = site.client("http-api")
-        assert client.subscribe(PATH.lstrip("/")) == [0]
+        assert client.subscribe(PATH.lstrip("/")) == [1]
     finally:
         site.close()
 
@@ -92,9 +92,9 @@ def test_requests_over_http_beside_devices_harm_nobody(tmp_path):
             thread.start()
         for number in range(100):
             device = site.client(**native("p1"))
-            assert device.subscribe("ota/v1/pump/p1/down/#") == [0]
+            assert device.subscribe("ota/v1/pump/p1/down/#") == [1]
             device.publish("ota/v1/pump/p1/up/version", f'{{"id":"{number}","components":{{"main":"1.{number}"}}}}', qos=1)
-            assert device.receive()
+            device.take_topic("ota/v1/pump/p1/down/reply")
             device.disconnect()
         assert site.versions("p1") == {"main": "1.99"}
     finally:
