@@ -166,6 +166,9 @@ if [ $uninstall = 1 ]; then
   take_empty $data/packages
   take_empty $data
   [ $changes != 0 ] || echo 'install.sh: nothing to change'
+  { grep -rlsE "^[[:space:]]*(auth_)?plugin[[:space:]]+$plugin" "$destdir/etc/mosquitto" --include='*.conf' || true; } | while read -r file; do
+    echo "Remove the plugin's lines from ${file#"$destdir"}: the broker does not start with them."
+  done
   [ ! -d "$destdir$data" ] || echo "The database and the packages are kept in $data; --purge removes them."
   [ $changes = 0 ] || [ -n "$destdir" ] || echo 'Restart the broker: systemctl restart mosquitto'
   exit 0

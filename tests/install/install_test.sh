@@ -64,6 +64,13 @@ check 'the database is kept' grep -q rows "$tree/var/lib/mosquitto/ota/ota.db"
 install --uninstall --purge >/dev/null
 check 'purging leaves nothing' [ "$(picture)" = "$empty" ]
 
+echo 'plugin /usr/local/lib/mosquitto-ota/mosquitto_ota.so' >"$tree/etc/mosquitto/mosquitto.conf"
+said=$(install --uninstall)
+check 'lines that would stop the broker are named' has "plugin's lines from /etc/mosquitto/mosquitto.conf:" "$said"
+rm "$tree/etc/mosquitto/mosquitto.conf"
+said=$(install --uninstall)
+check 'and nothing else' bash -c '! grep -q lines' <<<"$said"
+
 install --prefix /opt/ota >/dev/null
 check 'another prefix is written into the configuration' grep -q '^plugin /opt/ota/lib/mosquitto-ota/mosquitto_ota.so$' "$tree/etc/mosquitto/conf.d/ota.conf"
 
