@@ -903,7 +903,11 @@ int OnBasicAuth(int, void* event, void* user) noexcept {
   });
 }
 
-int OnTick(int, void*, void* user) noexcept {
+// 2.1 adds `next_s` to the wall clock's seconds and does not call again before that time: a clock
+// that is set back would end the ticks until it has caught up. So the time asked for is 1970's.
+int OnTick(int, void* event, void* user) noexcept {
+  auto& tick = *static_cast<mosquitto_evt_tick*>(event);
+  tick.next_s = -tick.now_s;
   return Guarded(MOSQ_ERR_SUCCESS, [=] {
     static_cast<Instance*>(user)->service->Tick();
     return MOSQ_ERR_SUCCESS;
