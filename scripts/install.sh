@@ -155,12 +155,12 @@ if [ $uninstall = 1 ]; then
   take "$plugin"
   take "$program"
   if [ -d "$destdir$share" ]; then
-    rm -rf "${destdir:?}$share"
+    rm -rf "$destdir${share:?}"
     changed "removed $share"
   fi
   take_empty "$(dirname "$plugin")"
   if [ $purge = 1 ] && [ -d "$destdir$data" ]; then
-    rm -rf "${destdir:?}$data"
+    rm -rf "$destdir${data:?}"
     changed "removed $data"
   fi
   take_empty $data/packages
