@@ -56,6 +56,7 @@ say "running: $commands"
   { tail -n 20 "$work/log" >&2; exit 1; }
 
 echo box >"$tree/etc/hostname"
+echo '127.0.0.1 localhost box' >"$tree/etc/hosts"
 echo '/dev/vda / ext4 defaults 0 1' >"$tree/etc/fstab"
 cat >"$tree/etc/systemd/system/check.service" <<'UNIT'
 [Service]
@@ -71,7 +72,7 @@ truncate -s "$(($(du -sm "$tree" | cut -f1) + 1024))M" "$work/image"
 mkfs.ext4 -q -d "$tree" "$work/image"
 
 say 'booting it'
-timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nic none -nographic -no-reboot \
+timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 2048 -nic none -nographic -no-reboot \
   -kernel "$work/kernel" -initrd "$work/initrd" -append 'root=/dev/vda rw console=ttyS0 quiet panic=-1' \
   -drive "file=$work/image,format=raw,if=virtio" </dev/null | tee "$work/console"
 say 'over'
