@@ -64,7 +64,7 @@ check_trace() { python3 scripts/check_trace.py; }
 
 check_scripts() {
   command -v shellcheck >/dev/null || return 77
-  shellcheck -S warning scripts/*.sh .ci/run
+  shellcheck -S warning scripts/*.sh tests/*/*.sh .ci/run
 }
 
 check_tidy() {

@@ -87,6 +87,14 @@ check 'a changed configuration is left alone' has 'nothing to change' "$said"
 for done in plugin_opt_acl_other plugin_opt_download_base set_tcp_nodelay; do
   check "$done is not asked for any more" lacks $done "$said"
 done
+echo 'acl_file /etc/mosquitto/acl' >/etc/mosquitto/conf.d/zz.conf
+said=$(scripts/install.sh)
+check 'beside an acl_file, allow is warned of' has 'Remove plugin_opt_acl_other allow' "$said"
+check 'and it is said that the file can stay as it is' has 'An acl_file needs no lines for the OTA topics' "$said"
+echo 'plugin /usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so' >/etc/mosquitto/conf.d/zz.conf
+said=$(scripts/install.sh)
+check 'beside dynamic security, the order is told' has 'its plugin line must come after' "$said"
+rm /etc/mosquitto/conf.d/zz.conf
 systemctl restart mosquitto
 eventually open_database
 check 'ordinary messages pass' passes
