@@ -35,7 +35,7 @@ trap clean_up EXIT
 say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
 inside() {
   chroot "$tree" env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-    DEBIAN_FRONTEND=noninteractive sh -ec "cd /src 2>/dev/null; $1"
+    DEBIAN_FRONTEND=noninteractive sh -ec "cd /src; $1"
 }
 
 say "making a system of $suite"
@@ -72,6 +72,7 @@ truncate -s "$(($(du -sm "$tree" | cut -f1) + 1024))M" "$work/image"
 mkfs.ext4 -q -d "$tree" "$work/image"
 
 say 'booting it'
+# Debian 13's kernel panics at cmpxchg16b as qemu 7.2 emulates it: hence cx16 off.
 timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 2048 -nic none -nographic -no-reboot \
   -kernel "$work/kernel" -initrd "$work/initrd" -append 'root=/dev/vda rw console=ttyS0 quiet panic=-1' \
   -drive "file=$work/image,format=raw,if=virtio" </dev/null | tee "$work/console"
