@@ -185,8 +185,12 @@ if [ -z "$destdir" ]; then
 fi
 
 echo "Installing from $build:"
-put "$build/mosquitto_ota.so" "$plugin" 755
-put "$build/otactl" "$program" 755
+# Without what only a debugger reads; the build directory keeps it.
+for binary in mosquitto_ota.so otactl; do
+  strip --strip-debug -o "$work/$binary" "$build/$binary"
+done
+put "$work/mosquitto_ota.so" "$plugin" 755
+put "$work/otactl" "$program" 755
 for file in "$top"/schema/*.sql; do
   put "$file" "$share/schema/$(basename "$file")" 644
 done
