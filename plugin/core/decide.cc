@@ -309,7 +309,7 @@ Decision DecideRetry(const Snapshot& snapshot, const Task& ended, std::string na
                      std::string detail, const Now& now) {
   Draft draft(snapshot, now, false);
   if (!IsEnded(ended.state) || ended.state == TaskState::kSucceeded ||
-      ended.plan->wanted != Wanted::kActive) {
+      ended.plan->wanted != Wanted::kActive || ended.plan->closed) {
     return draft.Finish();
   }
   draft.Log(ended, "retry", std::move(detail));

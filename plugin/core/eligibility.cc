@@ -496,6 +496,9 @@ bool AtTargets(const Device& device, const Task& task) {
 }
 
 bool Matches(const Plan& plan, const Device& device, bool white, bool black) {
+  if (plan.closed) {
+    return false;
+  }
   if (device.disabled || device.retired || black || (IsSelected(plan) && !white) ||
       LackedTag(plan, device) != nullptr) {
     return false;

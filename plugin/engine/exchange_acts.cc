@@ -92,7 +92,7 @@ core::Result<std::string> Exchange::Retry(const core::DeviceKey& key, const std:
   if ((*task)->state == core::TaskState::kSucceeded) {
     return "the task has succeeded";
   }
-  if ((*task)->plan->wanted != core::Wanted::kActive) {
+  if ((*task)->plan->wanted != core::Wanted::kActive || (*task)->plan->closed) {
     return "the plan is not active";
   }
   auto name = crypto::RandomName(kTaskNameLength);

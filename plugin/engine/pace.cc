@@ -92,7 +92,8 @@ void Pace::Apply(const core::Snapshot& before, const core::Decision& decision,
   for (const core::Task& task : decision.tasks) {
     const core::Task* old = Before(before, task.id);
     const core::TaskState was = old == nullptr ? core::TaskState::kQueued : old->state;
-    if (Ended(&task) != Ended(old) || Failed(&task) != Failed(old)) {
+    if (core::IsEnded(task.state) != core::IsEnded(was) || Ended(&task) != Ended(old) ||
+        Failed(&task) != Failed(old)) {
       ended_.insert(task.plan->name);
     }
     if (task.state == was) {

@@ -14,6 +14,7 @@ constexpr int kWaiting = 100;  // tasks that are looked at in one go when the pa
 constexpr int kJournalSlice = 5000;
 // More devices than this whose rows changed at once are matched by scanning their products again.
 constexpr std::size_t kMatchAtOnce = 200;
+constexpr char kClosed[] = "wanted='canceled': no device joins any more, its tasks go on";
 
 }  // namespace
 
@@ -240,6 +241,19 @@ store::Status Plans::LetGo(store::Store& store, const std::string& plan, store::
   return store.SaveHalt(state);
 }
 
+// Whether a task of the plan waits or is open.
+core::Result<bool> Plans::HasTasks(store::Store& store, const std::string& plan) {
+  auto pace = exchange_.PaceOf(plan);
+  if (!pace) {
+    return tl::unexpected(pace.error());
+  }
+  auto queued = store.QueuedDevices(plan, 0, 1);
+  if (!queued) {
+    return tl::unexpected(queued.error());
+  }
+  return (*pace)->counts.open > 0 || !queued->empty();
+}
+
 core::Result<bool> Plans::Follow(store::Store& store, const store::PlanEntry& entry,
                                  core::Now now) {
   const core::Plan& plan = *entry.plan;
@@ -269,6 +283,32 @@ core::Result<bool> Plans::Follow(store::Store& store, const store::PlanEntry& en
     state.ended = now.wall;
     what = "ended";
     job = JobKind::kEnd;
+  } else if (plan.closed) {
+    // Before its start all that it has is scheduled: that is what it ends. (004-73)
+    const bool scheduled = plan.start && now.wall < *plan.start;
+    auto goes_on = scheduled ? core::Result<bool>(false) : HasTasks(store, plan.name);
+    if (!goes_on) {
+      return tl::unexpected(goes_on.error());
+    }
+    if (*goes_on && state.reason == kClosed) {
+      return false;
+    }
+    if (*goes_on) {
+      state.reason = kClosed;
+      what = "canceled: no device joins any more, its tasks go on";
+      state.scanned = true;  // also if it was being activated
+      auto status = store.DropLooked(plan.name);
+      status = status ? store.SaveScan(state) : status;
+      if (!status) {
+        return tl::unexpected(status.error());
+      }
+    } else {
+      state.phase = store::PlanPhase::kCanceled;
+      state.reason = "wanted='canceled'";
+      state.ended = now.wall;
+      what = "canceled";
+      job = JobKind::kCancel;
+    }
   } else if (!entry.state) {
     state.phase = plan.wanted == core::Wanted::kActive ? store::PlanPhase::kActive
                                                        : store::PlanPhase::kPaused;
@@ -333,6 +373,8 @@ core::Result<bool> Plans::Reconcile(store::Store& store, core::Now now) {
         job.kind = JobKind::kCancel;
       } else if (entry.state->phase == store::PlanPhase::kEnded) {
         job.kind = JobKind::kEnd;
+      } else if (entry.plan->closed) {
+        continue;
       } else if (!entry.state->scanned) {
         job.kind = JobKind::kScan;
         job.cursor = entry.state->scanned_id;
@@ -474,6 +516,13 @@ store::Status Plans::CheckHalts(store::Store& store, core::Now now) {
         found->second.state->phase != store::PlanPhase::kActive ||
         !found->second.state->halted.empty()) {
       continue;
+    }
+    if (found->second.plan->closed) {
+      auto goes_on = HasTasks(store, name);
+      if (!goes_on) {
+        return tl::unexpected(goes_on.error());
+      }
+      stale_ = stale_ || !*goes_on;  // Reconcile says that it is over
     }
     auto pace = exchange_.PaceOf(name);
     if (!pace) {

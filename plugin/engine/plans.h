@@ -134,6 +134,7 @@ class Plans {
   store::Status Note(store::Store& store, const core::Plan& plan, const std::string& what,
                      core::Now now);
   store::Status LetGo(store::Store& store, const std::string& plan, store::PlanState state);
+  core::Result<bool> HasTasks(store::Store& store, const std::string& plan);
   core::Result<bool> Follow(store::Store& store, const store::PlanEntry& entry, core::Now now);
   void Audit(const std::string& plan, const std::string& what);
   // What is answered to a request; nothing: there is more to do for it.

@@ -88,7 +88,7 @@ store::Status Plans::Scan(store::Store& store, Job& job, core::Now now) {
   const auto found = exchange_.catalogue().plans.find(job.plan);
   if (found == exchange_.catalogue().plans.end() || !found->second.state ||
       found->second.state->phase == store::PlanPhase::kCanceled ||
-      found->second.state->phase == store::PlanPhase::kEnded) {
+      found->second.state->phase == store::PlanPhase::kEnded || found->second.plan->closed) {
     job.done = true;
     return {};
   }
@@ -193,7 +193,7 @@ store::Status Plans::Pick(store::Store& store, Job& job, core::Now now) {
   const auto found = exchange_.catalogue().plans.find(job.plan);
   if (found == exchange_.catalogue().plans.end() || !found->second.state ||
       !found->second.plan->percent || found->second.state->phase == store::PlanPhase::kCanceled ||
-      found->second.state->phase == store::PlanPhase::kEnded) {
+      found->second.state->phase == store::PlanPhase::kEnded || found->second.plan->closed) {
     job.done = true;
     return {};
   }

@@ -71,8 +71,8 @@ int SetProductKey(const Context& context, const std::string& product, const std:
 
 int ListPlans(const Context& context, const std::string& product);
 int ShowPlan(const Context& context, const std::string& plan, bool devices);
-// Sets plan.wanted. `from`: what it must be now; empty: anything. `at_cancel`: all or queued;
-// empty: as it is.
+// Sets plan.wanted. `from`: what it must be now; empty: anything. `at_cancel`: scheduled,
+// queued or all; empty: as it is.
 int SetWanted(const Context& context, const std::string& plan, const std::string& from,
               const std::string& wanted, const std::string& at_cancel);
 // devices empty: all that have failed

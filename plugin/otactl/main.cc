@@ -49,6 +49,7 @@ struct Arguments {
   std::string reason;
   bool off = false;
   bool all = false;
+  std::string tasks;
 };
 
 // "PRODUCT/DEVICE"; of what may also be held "PRODUCT" and "".
@@ -258,15 +259,21 @@ class CommandLine {
           ->add_option("PLAN", args_.plan)
           ->required();
     }
-    CLI::App* cancel = Command(
-        *group, "cancel",
-        "Cancel a plan, for good: no device joins any more, and tasks that nothing was\n"
-        "offered of end. What is offered or under way goes on, without --all.",
-        "plan cancel spring --all", [this] {
-          return SetWanted(args_.context, args_.plan, "", "canceled", args_.all ? "all" : "queued");
-        });
+    CLI::App* cancel =
+        Command(*group, "cancel",
+                "Cancel a plan, for good: no device joins any more. Of its tasks end those that\n"
+                "plan.at_cancel says, else the profile of the product (`all` in most).",
+                "plan cancel spring --tasks queued", [this] {
+                  return SetWanted(args_.context, args_.plan, "", "canceled",
+                                   args_.all ? "all" : args_.tasks);
+                });
     cancel->add_option("PLAN", args_.plan)->required();
-    cancel->add_flag("--all", args_.all, "Cancel what is offered or under way too");
+    cancel
+        ->add_option("--tasks", args_.tasks,
+                     "scheduled: those that wait for the start of the plan; queued: those that are "
+                     "not offered; all: also what is offered or under way")
+        ->check(CLI::IsMember({"scheduled", "queued", "all"}));
+    cancel->add_flag("--all", args_.all, "--tasks all");
     CLI::App* retry = Command(
         *group, "retry",
         "Start ended tasks of a plan anew: of the devices named, or all that have failed; waits\n"

@@ -68,8 +68,8 @@ int SetWanted(const Context& context, const std::string& plan, const std::string
       return Fail(ErrorCode::kConflict, name + ": is " + was + ", not " + from);
     }
     return Execute(*admin,
-                   "UPDATE plan SET wanted = ?2, at_cancel = iif(?3 = '' OR (wanted = 'canceled'"
-                   " AND at_cancel = 'all'), at_cancel, ?3) WHERE name = ?1",
+                   "UPDATE plan SET wanted = ?2, at_cancel = coalesce(nullif(?3, ''), at_cancel)"
+                   " WHERE name = ?1",
                    {plan, wanted, at_cancel});
   });
   if (!changes) {
@@ -85,8 +85,15 @@ int SetWanted(const Context& context, const std::string& plan, const std::string
     Print(rows ? JsonObject(*rows) + "\n" : "");
     return rows ? kOk : Report(rows.error());
   }
+  auto ends = admin->Query(
+      "SELECT CASE coalesce(p.at_cancel, f.at_cancel) WHEN 'all' THEN 'all its tasks end'"
+      "  WHEN 'queued' THEN 'its tasks that were not offered end, the others go on'"
+      "  ELSE 'its tasks that wait for its start end, the others go on' END"
+      " FROM plan p JOIN rules_of f ON f.product = p.product WHERE p.name = ?1 AND ?2 = 'canceled'",
+      Values{plan, wanted});
   Note(context, name + (changes->empty() ? ": was " : ": is now ") + wanted +
-                    (changes->empty() ? " already" : ""));
+                    (changes->empty() ? " already" : "") +
+                    (ends && !ends->rows.empty() ? ": " + TextAt(*ends, 0, 0) : ""));
   NoteIfStopped(context);
   return kOk;
 }

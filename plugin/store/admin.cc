@@ -141,13 +141,24 @@ std::string Shown(sqlite3_value* value) {
   return text == nullptr ? "" : std::string(reinterpret_cast<const char*>(text), size);
 }
 
-// ota_row(table, key name, key value, ...): remembers the row that is about to change.
+// ota_row(table, keys, name, value, ...): remembers the row that is about to change; the first
+// `keys` pairs say which one it is.
 void NoteRow(sqlite3_context* context, int count, sqlite3_value** values) {
   auto* watch = static_cast<WatchState*>(sqlite3_user_data(context));
   ++watch->rows;
-  watch->row = Shown(values[0]) + ":";
-  for (int i = 1; i + 1 < count; i += 2) {
-    watch->row += (i > 1 ? ", " : " ") + Shown(values[i]) + "='" + Shown(values[i + 1]) + "'";
+  watch->table = Shown(values[0]);
+  watch->row = watch->table + ":";
+  watch->values.clear();
+  const int keys = 2 * sqlite3_value_int(values[1]);
+  for (int i = 2; i + 1 < count; i += 2) {
+    if (i - 2 < keys) {
+      watch->row += (i > 2 ? ", " : " ") + Shown(values[i]) + "='" + Shown(values[i + 1]) + "'";
+    }
+    if (sqlite3_value_type(values[i + 1]) != SQLITE_NULL) {
+      watch->values.emplace(Shown(values[i]), Shown(values[i + 1]));
+    } else {
+      watch->values.emplace(Shown(values[i]), std::monostate{});
+    }
   }
 }
 
@@ -159,15 +170,23 @@ void NoteChange(sqlite3_context* context, int /*count*/, sqlite3_value** values)
   (act == "insert" ? counts.inserted : act == "update" ? counts.updated : counts.deleted) += 1;
 }
 
-std::string KeyArguments(const std::vector<ColumnInfo>& columns, const std::string& row) {
+// What follows the table in a call of ota_row. `key`, `row`: OLD or NEW.
+std::string RowArguments(const std::vector<ColumnInfo>& columns, const std::string& key,
+                         const std::string& row) {
   std::string arguments;
-  for (const ColumnInfo& column : columns) {
-    // A number that the database has yet to give (request.id) says nothing.
-    if (column.key > 0 && !(column.integer && column.key == 1 && column.name == "id")) {
-      arguments += ", '" + column.name + "', " + row + ".\"" + column.name + "\"";
+  int keys = 0;
+  for (const bool of_key : {true, false}) {
+    for (const ColumnInfo& column : columns) {
+      // A number that the database has yet to give (request.id) says nothing.
+      const bool given = column.integer && column.key == 1 && column.name == "id";
+      if ((column.key > 0) == of_key && !given && !column.blob) {
+        keys += of_key ? 1 : 0;
+        arguments +=
+            ", '" + column.name + "', " + (of_key ? key : row) + ".\"" + column.name + "\"";
+      }
     }
   }
-  return arguments;
+  return ", " + std::to_string(keys) + arguments;
 }
 
 }  // namespace
@@ -314,6 +333,9 @@ core::Result<Rows> Admin::Query(std::string_view sql, std::span<const Value> par
     if (failure.code == ErrorCode::kConflict) {
       failure.message = sqlite3_errmsg(db_.get());
     }
+    if (code == SQLITE_CONSTRAINT_TRIGGER) {
+      failure.message += AdminState::BrokenRule(*this, failure.message);
+    }
     return tl::unexpected(failure);
   }
   return rows;
@@ -343,18 +365,19 @@ core::Result<void> Admin::InstallWatch() {
       differs += (differs.empty() ? "" : " OR ") + ("OLD.\"" + column.name + "\" IS NOT NEW.\"") +
                  column.name + "\"";
     }
-    const auto before = [&](const std::string& act, const std::string& row) {
+    const auto before = [&](const std::string& act, const std::string& key,
+                            const std::string& row) {
       return "CREATE TEMP TRIGGER ota_before_" + act + "_" + name + " BEFORE " + act +
              " ON main.\"" + name + "\" BEGIN SELECT ota_row('" + name + "'" +
-             KeyArguments(*columns, row) + "); END";
+             RowArguments(*columns, key, row) + "); END";
     };
     const auto after = [&](const std::string& act, const std::string& when) {
       return "CREATE TEMP TRIGGER ota_after_" + act + "_" + name + " AFTER " + act + " ON main.\"" +
              name + "\" " + when + " BEGIN SELECT ota_count('" + name + "', '" + act + "'); END";
     };
-    for (const std::string& sql :
-         {before("insert", "NEW"), before("update", "OLD"), before("delete", "OLD"),
-          after("insert", ""), after("update", "WHEN " + differs), after("delete", "")}) {
+    for (const std::string& sql : {before("insert", "NEW", "NEW"), before("update", "OLD", "NEW"),
+                                   before("delete", "OLD", "OLD"), after("insert", ""),
+                                   after("update", "WHEN " + differs), after("delete", "")}) {
       if (auto done = Query(sql); !done) {
         return tl::unexpected(done.error());
       }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +36,8 @@ struct WatchState {
   bool script = false;    // a statement of a script is prepared: the authorizer refuses
   std::string refusal;    // what it said last
   std::string row;        // the row that was about to change last
+  std::string table;      // its table, and its values as they would be
+  std::map<std::string, Value, std::less<>> values;
   std::int64_t rows = 0;  // of the statement
   Changes changes;
 };
@@ -42,6 +46,9 @@ struct AdminState {
   static WatchState& Of(Admin& admin);
   static sqlite3* Db(const Admin& admin);
   static core::Result<std::vector<ColumnInfo>> Columns(Admin& admin, std::string_view table);
+  // What `message`, a guard's, leaves unsaid of a profile's rule: "; value, limits", or nothing. Of
+  // the row that was noted last, in the transaction that is still open.
+  static std::string BrokenRule(Admin& admin, std::string_view message);
 };
 
 }  // namespace ota::store

@@ -121,6 +121,7 @@ std::size_t SkipBlank(std::string_view text, std::size_t at) {
 core::Error RunFailure(Admin& admin, int code, const std::string& where) {
   const WatchState& watch = AdminState::Of(admin);
   std::string message = sqlite3_errmsg(AdminState::Db(admin));
+  const std::string said = message;
   switch (code) {
     case SQLITE_CONSTRAINT_DATATYPE:
       // Types are checked before the triggers, so the row noted last is the one before.
@@ -136,6 +137,9 @@ core::Error RunFailure(Admin& admin, int code, const std::string& where) {
       if (!watch.row.empty()) {
         message += " (" + watch.row + ")";
       }
+  }
+  if (code == SQLITE_CONSTRAINT_TRIGGER) {
+    message += AdminState::BrokenRule(admin, said);
   }
   const int primary = code & 0xff;
   ErrorCode kind = ErrorCode::kUnavailable;

@@ -250,7 +250,8 @@ core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query
   if (Status added = AddPlanColumns(row, plan); !added) {
     return tl::unexpected(added.error());
   }
-  plan.cancels_open = row.Text(55) != "queued";
+  const std::string at_cancel = row.Text(55);
+  plan.cancels_open = at_cancel == "all";
   plan.order = kNoOrder;
   std::optional<PlanState> state;
   if (!row.Null(17)) {
@@ -265,6 +266,10 @@ core::Result<std::pair<core::Plan, std::optional<PlanState>>> PlanOf(const Query
     plan.halted_reason = state->halted;
     plan.order = state->order;
     plan.held = *phase == PlanPhase::kHeld;
+    // What waits of a plan that does not run goes on never: that is ended as by 'queued'.
+    plan.closed = plan.wanted == core::Wanted::kCanceled && at_cancel == "scheduled" &&
+                  *phase == PlanPhase::kActive && !plan.halted;
+    plan.wanted = plan.closed ? core::Wanted::kActive : plan.wanted;
     if (plan.held) {
       plan.held_reason = state->reason;
     }

@@ -571,8 +571,18 @@ TEST_F(Constraints, AnActivatedPlanIsNeverDeletedAndAlwaysCanceled) {
         ""},
        {active + Set("d-static", "wanted = 'canceled'") + ";" +
             Set("d-static", "at_cancel = 'queued'"),
-        "the plan is canceled, and so are all its tasks"},
+        "it can only go on, from scheduled to queued to all"},
+       {active + Set("d-static", "wanted = 'canceled', at_cancel = 'queued'") + ";" +
+            Set("d-static", "at_cancel = 'scheduled'"),
+        "it can only go on, from scheduled to queued to all"},
+       {active + Set("d-static", "wanted = 'canceled', at_cancel = 'all'") + ";" +
+            Set("d-static", "at_cancel = NULL"),
+        ""},  // the profile's is all
+       {Activate("a-static") + ";" + Set("a-static", "wanted = 'canceled'") + ";" +
+            Set("a-static", "at_cancel = 'queued'") + ";" + Set("a-static", "at_cancel = 'all'"),
+        ""},
        {active + Set("d-static", "at_cancel = 'some'"), "CHECK constraint"},
+       {"UPDATE profile SET at_cancel = NULL", "NOT NULL constraint"},
        {Activate("a-static") + ";UPDATE profile SET rate_min = 500, max_open = 1;" +
             Set("a-static", "wanted = 'canceled'"),
         ""},
@@ -701,9 +711,92 @@ TEST_F(Constraints, AnotherProfileIsRefusedForPackagesThatBreakItsRules) {
        {"INSERT INTO package(product, name, component, version) VALUES ('d', 'x y', 'main', '9');" +
             other,
         "package.name: the profile is strict"},
+       {"INSERT INTO component(product, name) VALUES ('d', 'n:1');" + other,
+        "component.name: the profile is strict"},
+       {"UPDATE profile SET max_packages = 1 WHERE name = 'alibaba';" + other,
+        "the product has more packages than that profile allows (profile.max_packages)"},
+       {"UPDATE profile SET max_files = 1 WHERE name = 'alibaba';INSERT INTO package_file(product, "
+        "package, seq, path) VALUES ('d', 'f2', 1, 'd/2.bin');" +
+            other,
+        "profile.max_files"},
+       {"UPDATE profile SET max_file_bytes = 99 WHERE name = 'alibaba';" +
+            AsEngine("INSERT INTO package_state(product, package, source, seq, path, state, bytes) "
+                     "VALUES ('d', 'f2', '', 0, 'd/f2.bin', 'ready', 100)") +
+            ";" + other,
+        "a package of the product breaks a rule of that profile"},
        {other + ";" + Activate("d-dynamic"), "profile"},
        {Activate("d-dynamic") + ";" + other, ""},
        {"UPDATE product SET remarks = 'x' WHERE name = 'd'", ""}});
+}
+
+// A rule that is tightened holds for what is written and activated from then on.
+TEST_F(Constraints, ATightenedRuleStopsNothingThatRunsAndStartsNothingThatBreaksIt) {
+  const char* breaks = "a package of the plan breaks a rule of the profile that was tightened";
+  const auto tighten = [](const std::string& columns) {
+    return "UPDATE profile SET " + columns + " WHERE name = 'default';";
+  };
+  const std::string two =
+      "INSERT INTO package_file(product, package, seq, path) VALUES ('d', 'f2', 1, 'd/2.bin');";
+  const std::string hashed =
+      AsEngine(
+          "INSERT INTO package_state(product, package, source, seq, path, state, bytes) VALUES "
+          "('d', 'f2', '', 0, 'd/f2.bin', 'ready', 100)") +
+      ";";
+  Try({{two + tighten("max_files = 1") + Activate("d-static"), breaks},
+       {two + tighten("max_files = 2") + Activate("d-static"), ""},
+       {two + Activate("d-static") + ";" + tighten("max_files = 1") +
+            Set("d-static", "wanted = 'paused'") + ";" + Set("d-static", "wanted = 'active'"),
+        ""},
+       {hashed + tighten("max_file_bytes = 99") + Activate("d-static"), breaks},
+       {hashed + tighten("max_file_bytes = 100") + Activate("d-static"), ""},
+       {"INSERT INTO file_format VALUES ('default', '.hex');" + Activate("d-static"), breaks},
+       {"INSERT INTO file_format VALUES ('default', '.bin');" + Activate("d-static"), ""},
+       {"INSERT INTO package(product, name, component, version) VALUES ('d', 'a b', 'main', '3');"
+        "INSERT INTO package_file(product, package, path) VALUES ('d', 'a b', 'x.bin');"
+        "UPDATE plan_component SET full = 'a b' WHERE plan = 'd-static';" +
+            tighten("strict_names = 1") + Activate("d-static"),
+        breaks},
+       {tighten("max_packages = 1") + Activate("d-static"), ""},
+       {tighten("max_packages = 1") +
+            "INSERT INTO package(product, name, component, version) VALUES ('d', 'x', 'main', '3')",
+        "profile.max_packages"},
+       {Set("d-static", "rate = 5") + ";" + tighten("rate_min = 6") + Activate("d-static"),
+        "profile.rate_min"},
+       {Set("d-static", "rate = 5") + ";" + Activate("d-static") + ";" + tighten("rate_min = 6") +
+            Set("d-static", "wanted = 'paused'"),
+        ""},
+       {two + tighten("max_files = 1") +
+            "SELECT package, rule, value, \"limit\" FROM package_breaks",
+        "f2|max_files|2|1"}});
+}
+
+// 004-34 004-55, C11: no deadline can be switched off, whoever writes
+TEST_F(Constraints, NoProfileAndNoPlanSwitchesADeadlineOff) {
+  std::vector<Attempt> attempts;
+  for (const std::string deadline :
+       {"offer_s", "download_s", "install_s", "reboot_s", "longest_s"}) {
+    const std::string profile = "UPDATE profile SET " + deadline;
+    attempts.push_back({profile + " = NULL", "NOT NULL constraint failed"});
+    attempts.push_back({profile + " = 0", "CHECK constraint failed"});
+    attempts.push_back({profile + " = -1", "CHECK constraint failed"});
+    attempts.push_back({profile + " = 31536001", "CHECK constraint failed"});
+    attempts.push_back({Set("d-static", deadline + " = 0"), "CHECK constraint failed"});
+    attempts.push_back({Set("d-static", deadline + " = 31536001"), "CHECK constraint failed"});
+    attempts.push_back({Set("d-static", deadline + " = NULL"), ""});  // the profile's
+  }
+  Try(attempts);
+}
+
+TEST_F(Constraints, EveryRuleOfAProfileCanBeLookedUp) {
+  EXPECT_EQ(Shell("SELECT name FROM pragma_table_info('profile') WHERE name <> 'name' AND name NOT "
+                  "IN (SELECT rule FROM profile_rules)"),
+            "");
+  EXPECT_EQ(
+      Shell("SELECT rule, \"limit\", unit FROM profile_rules WHERE profile = 'alibaba' AND "
+            "rule IN ('rate_max', 'end_max_s', 'file_format', 'langs', 'retry_counts') "
+            "ORDER BY rule"),
+      "end_max_s|2592000|s\nfile_format|.apk .bin .dav .gz .gzip .pack .tar .tar.gz .tar.xz .zip|\n"
+      "rate_max|1000|per minute\nretry_counts|1 2 5|\n");
 }
 
 TEST_F(Constraints, ProfilesAreCheckedToo) {
@@ -718,6 +811,8 @@ TEST_F(Constraints, ProfilesAreCheckedToo) {
        {profile("retry_intervals = '1, 2'"), "profile.retry_intervals"},
        {profile("rate_min = 5, rate_max = 4"), "profile.rate_min, rate_max"},
        {profile("start_min_s = -1"), "profile.start_min_s"},
+       {profile("end_max_s = -1"), "profile.end_min_s, end_max_s"},
+       {profile("timeout_min_s = 7, timeout_max_s = 6"), "profile.timeout_min_s, timeout_max_s"},
        {"INSERT INTO file_format VALUES ('default', '.x');UPDATE product SET profile = 'quectel' "
         "WHERE name = 'd';DELETE FROM profile WHERE name = 'default'",
         "file formats belong to it"}});

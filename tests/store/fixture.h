@@ -69,6 +69,7 @@ class StoreTest : public ::testing::Test {
       text.push_back(static_cast<char>(c));
     }
     ::pclose(pipe);
+    said_ += text;
     return text;
   }
   // What one shell says to each of several scripts: it goes on after an error.
@@ -89,6 +90,7 @@ class StoreTest : public ::testing::Test {
     return said;
   }
 
+ public:
   static std::string Read(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);
     std::ostringstream text;
@@ -129,6 +131,9 @@ INSERT INTO plan_component(plan, seq, component, full) VALUES ('draft', 1, 'main
 
   std::filesystem::path directory_;
   std::unique_ptr<Store> store_;
+
+ public:
+  inline static std::string said_ = {};  // by all shells of this process
 };
 
 }  // namespace ota::store

@@ -429,6 +429,27 @@ UPDATE engine_state SET writing = 0;
 COMMIT;
 )";
 
+// After all tests: each text with which the schema refuses was said by a bare shell.
+class EveryRefusalWasRead : public testing::Environment {
+ public:
+  void TearDown() override {
+    if (GTEST_FLAG_GET(filter) != "*") {
+      return;
+    }
+    const std::string schema = StoreTest::Read(OTA_SOURCE_DIR "/schema/schema.sql");
+    static constexpr std::string_view kRaise = "RAISE(ABORT,";
+    for (std::size_t at = 0; (at = schema.find(kRaise, at)) != std::string::npos;) {
+      std::string text;
+      for (at = schema.find('\'', at) + 1; schema[at] != '\'' || schema[at + 1] == '\''; ++at) {
+        text += schema[at];
+        at += schema[at] == '\'' ? 1U : 0U;
+      }
+      EXPECT_NE(StoreTest::said_.find(text), std::string::npos) << "no test reads: " << text;
+    }
+  }
+};
+const auto* const registered = testing::AddGlobalTestEnvironment(new EveryRefusalWasRead);
+
 class Guards : public StoreTest {
  protected:
   void SetUp() override {

@@ -12,6 +12,7 @@
 namespace ota::store {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -164,6 +165,75 @@ TEST_F(Import, NamesTheRowOfAStatementOfManyRows) {
   EXPECT_THAT(Sql("INSERT INTO device(product, name, disabled) VALUES\n('demo', 'd1', 0),\n"
                   "('demo', 'd2', 'no');"),
               HasSubstr("row 2 of the statement"));
+}
+
+// A guard's text is a constant: what broke which rule is added. (C1)
+TEST_F(Import, ABrokenRuleOfAProfileIsNamedWithItsValueAndItsLimit) {
+  const std::string site =
+      "INSERT INTO product(name, profile) VALUES ('a', 'alibaba'), ('q', 'quectel');\n"
+      "INSERT INTO component(product, name) SELECT name, 'main' FROM product;\n"
+      "INSERT INTO package(product, name, component, version) SELECT name, 'f', 'main', '2' FROM "
+      "product;\n"
+      "INSERT INTO package_file(product, package, path) SELECT name, 'f', 'f.bin' FROM product;\n"
+      "INSERT INTO plan(name, product, scope_kind, verify_required, mode, zone) VALUES "
+      "('p', 'a', 'static', 0, 'silent', NULL), ('q', 'q', 'static', NULL, 'manual', 'UTC'),"
+      "('d', 'a', 'dynamic', NULL, 'silent', NULL);\n"
+      "INSERT INTO plan_component(plan, seq, component, \"full\") SELECT name, 1, 'main', 'f' FROM "
+      "plan;\n";
+  ASSERT_EQ(Sql(site), "");
+  const auto set = [](const std::string& plan, const std::string& columns) {
+    return "UPDATE plan SET " + columns + " WHERE name = '" + plan + "';";
+  };
+  const std::string at_row = " (plan: name='p'); ";
+  EXPECT_THAT(Sql(set("p", "rate = 5000")),
+              AllOf(StartsWith("a.sql:1: plan.rate: is outside"),
+                    HasSubstr(at_row + "rate = 5000, profile 'alibaba': rate_min = 10 per minute, "
+                                       "rate_max = 1000 per minute")));
+  EXPECT_THAT(Sql(set("p", "start_ms = 600000, end_ms = 600000 + 3888000000")),
+              HasSubstr(at_row + "end_ms = start_ms + 3888000 s (45 d), profile 'alibaba': "
+                                 "end_min_s = 3600 s (1 h), end_max_s = 2592000 s (30 d)"));
+  EXPECT_THAT(Sql(set("p", "wanted = 'active', start_ms = unixepoch() * 1000 + 100000")),
+              AllOf(HasSubstr(at_row + "start_ms = now + "),
+                    HasSubstr("start_min_s = 300 s (5 min), start_max_s = 604800 s (7 d)")));
+  EXPECT_THAT(Sql(set("p", "timeout_s = 90000")),
+              HasSubstr("timeout_s = 90000 s (25 h), profile 'alibaba': timeout_min_s = 60 s (1 "
+                        "min), timeout_max_s = 86400 s (1 d)"));
+  EXPECT_THAT(Sql(set("p", "retry_max = 3")),
+              HasSubstr("retry_max = 3, profile 'alibaba': retry_counts = 1 2 5"));
+  EXPECT_THAT(Sql(set("q", "wanted = 'active'")),
+              HasSubstr("; plan_text: none, profile 'quectel': langs = zh en"));
+  EXPECT_THAT(Sql(set("q", "zone = NULL") + set("q", "wanted = 'active'")),
+              HasSubstr("; zone = NULL, profile 'quectel': zone_required = 1"));
+  EXPECT_THAT(Sql(set("p", "verify_required = 1") + set("p", "wanted = 'active'")),
+              HasSubstr("; not verified: f"));
+  EXPECT_THAT(
+      Sql("INSERT INTO package_file(product, package, seq, path) VALUES ('a', 'f', 1, 'x.exe');"),
+      HasSubstr("; path = x.exe, profile 'alibaba': file_format = .apk .bin .dav"));
+  EXPECT_THAT(Sql("INSERT INTO package(product, name, component, version) VALUES ('a', 'x.y', "
+                  "'main', '1');"),
+              HasSubstr("; name = x.y, profile 'alibaba': strict_names = 1"));
+  EXPECT_THAT(Csv("plan_tag",
+                  "plan,key,value\np,1,v\np,2,v\np,3,v\np,4,v\np,5,v\np,6,v\np,7,v\np,8,"
+                  "v\np,9,v\np,10,v\np,11,v\n"),
+              AllOf(StartsWith("a.csv:12: plan_tag: more tags"),
+                    HasSubstr("profile 'alibaba': max_tags = 10")));
+  EXPECT_THAT(Sql("UPDATE profile SET max_files = 0;" + set("q", "mode = 'silent'") +
+                  set("q", "wanted = 'active'")),
+              HasSubstr("; f: max_files = 1, limit 0"));
+  EXPECT_THAT(
+      Sql("UPDATE profile SET max_files = 0; INSERT INTO product(name, profile) VALUES "
+          "('b', 'default'); INSERT INTO component(product, name) VALUES ('b', 'main');"
+          "INSERT INTO package(product, name, component, version) VALUES ('b', 'f', 'main',"
+          " '1'); INSERT INTO package_file(product, package, path) VALUES ('b', 'f', 'f');"),
+      HasSubstr("profile 'default': max_files = 0"));
+  EXPECT_THAT(Sql("UPDATE profile SET langs = ' x';"),
+              testing::EndsWith("(profile: name='alibaba')"));  // no rule of it is broken
+  // A command's statement is told as much.
+  ASSERT_TRUE(admin_.Begin());
+  const auto refused = admin_.Query("UPDATE plan SET rate = 1 WHERE name = 'p'");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("; rate = 1, profile 'alibaba': rate_min = 10"));
+  admin_.Rollback();
 }
 
 TEST_F(Import, RefusesBytesThatAreNotText) {
