@@ -451,13 +451,17 @@ def test_release_and_cancel_wait_for_the_engines_answer(site):
 # ---------------------------------------------------------------- plans, devices, brakes
 
 
-def test_plan_cancel_ends_what_was_not_offered_and_with_all_everything(site):
+def test_plan_cancel_ends_what_the_profile_or_the_command_says(site):
     """004-62 004-73"""
     fleet(site)
     wanted = "SELECT wanted, at_cancel FROM plan WHERE name = 'spring'"
-    assert "now canceled" in site.run("plan", "cancel", "spring")
-    assert site.ask(wanted) == [("canceled", "queued")]
-    assert "now canceled" in site.run("plan", "cancel", "spring", "--all")
+    site.ask("UPDATE profile SET at_cancel = 'scheduled'")
+    said = site.run("plan", "cancel", "spring")
+    assert "now canceled" in said and "tasks that wait for its start end, the others go on" in said
+    assert site.ask(wanted) == [("canceled", None)]
+    assert "tasks that were not offered end" in site.run("plan", "cancel", "spring", "--tasks", "queued")
+    assert "from scheduled to queued to all" in site.run("plan", "cancel", "spring", "--tasks", "scheduled", code=3)
+    assert "all its tasks end" in site.run("plan", "cancel", "spring", "--all")
     assert site.ask(wanted) == [("canceled", "all")]
     assert "already" in site.run("plan", "cancel", "spring")
     assert site.ask(wanted) == [("canceled", "all")]
