@@ -171,9 +171,22 @@ store::Status Plans::EndScan(store::Store& store, const core::Plan& plan, store:
         return tl::unexpected(live ? pace.error() : live.error());
       }
       none = live->empty() && (*pace)->counts.ended == 0;
+      for (const auto over : {core::TaskState::kRefused, core::TaskState::kCanceled}) {
+        auto tasks = store.CountTasks(plan.name, over);
+        if (!tasks) {
+          return tl::unexpected(tasks.error());
+        }
+        none = none && *tasks == 0;
+      }
     }
-    if (none) {
+    if (none) {  // and none can join any more (C16)
       warning = "no device matched when the plan was activated: nothing will be upgraded";
+      state.phase = store::PlanPhase::kEnded;
+      state.reason = warning;
+      state.ended = now.wall;
+      if (auto status = store.SavePlanState(state); !status) {
+        return status;
+      }
     }
   }
   if (!warning.empty()) {

@@ -298,6 +298,27 @@ TEST_F(Activation, ARetryOfAWholePlanGoesOnAfterARestart) {
   EXPECT_EQ(Ask("SELECT count(*) FROM task WHERE state = 'failed'"), "100");
 }
 
+// 004-73: no device joins any more, also of those that the scan had yet to come to.
+TEST_F(Activation, ACancelOfTheScopeEndsTheScanAndKeepsTheTasks) {
+  MakeSite(300, kStatic);
+  Sql("UPDATE plan SET wanted = 'active'; BEGIN IMMEDIATE; UPDATE engine_state SET writing = 1;"
+      "INSERT INTO plan_state(plan, state, \"order\", activated_ms, scanned_id, last_device_id)"
+      " VALUES ('spring', 'active', 1, 5, 100, 300);"
+      "INSERT INTO task(id, name, plan, device_id, state, reason, created_ms)"
+      " VALUES (1, 't1', 'spring', 1, 'queued', 'offline', 5);"
+      "INSERT INTO task_component(task_id, seq, name, state, target)"
+      " VALUES (1, 0, 'main', 'pending', '2.0');"
+      "UPDATE engine_state SET writing = 0; COMMIT;"
+      "UPDATE plan SET wanted = 'canceled', at_cancel = 'scheduled'");
+  Start();
+  ASSERT_TRUE(Until([&] { return !Ask("SELECT reason FROM plan_state").empty(); }));
+  EXPECT_EQ(Ask("SELECT state || scanned FROM plan_state"), "active1");
+  EXPECT_EQ(Ask("SELECT group_concat(device_id || state) FROM task"), "1queued");
+  Sql("UPDATE plan SET at_cancel = 'queued'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM plan_state") == "canceled"; }));
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM task") == "canceled"; }));
+}
+
 TEST_F(Activation, APercentageOfManyIsPickedByTheStableOrder) {
   const int devices = 2000;
   MakeSite(devices,

@@ -787,6 +787,57 @@ TEST_F(Constraints, NoProfileAndNoPlanSwitchesADeadlineOff) {
   Try(attempts);
 }
 
+// Ranges and lists of values: what no other test breaks. (guards_test.cc looks that none is left
+// out.)
+TEST_F(Constraints, EveryValueIsOneOfItsColumn) {
+  struct Column {
+    const char* table;
+    std::vector<const char*> wrong;
+  };
+  const std::vector<Column> columns{
+      {"profile",
+       {"retry_interval_s = -1", "zone_required = 2", "verify_required = 2", "start_static = 2",
+        "dynamic_sources = 2", "selected_sources = 2", "dynamic_unique = 'plan'", "max_listed = 0",
+        "max_open = 0", "max_tags = -1", "strict_names = 2", "grace_s = -1", "fails_when_busy = 2",
+        "halt_failures = -1", "halt_percent = 101", "halt_sample = 0", "loop_max = 1001",
+        "quarantine_s = -1", "retry_max = 101"}},
+      {"product",
+       {"register = 2", "auto_confirm = 2", "http = 2", "blocks = 2", "max_devices = 0"}},
+      {"component", {"boot = 2", "alias = printf('%.65c', 'a')"}},
+      {"device", {"disabled = 2", "retired = 2"}},
+      {"package", {"kind = 'half'"}},
+      {"package_file",
+       {"source = printf('%.65c', '1')", "path = ''", "path = printf('%.256c', 'p')",
+        "sha256 = 'ABC'", "sha256 = printf('%.64c', 'G')"}},
+      {"plan",
+       {"wanted = 'begun'", "scope = 'some'", "retry_interval_s = 2592001", "kind = 'test'",
+        "new_reports = 2", "trigger = 'pull'", "window_to = '24:01'", "max_age_s = 0",
+        "verify_required = 2", "strict_progress = 2", "grace_s = 86401", "halt_failures = -1"}},
+      {"plan_component", {"seq = 0", "seq = 33"}},
+      {"plan_device", {"list = 'grey'", "device = 'a b'", "device = printf('%.65c', 'd')"}}};
+  const char* refused = "CHECK constraint failed: ";
+  std::vector<Attempt> attempts;
+  for (const Column& column : columns) {
+    for (const char* wrong : column.wrong) {
+      attempts.push_back({std::string("UPDATE ") + column.table + " SET " + wrong, refused});
+    }
+  }
+  for (const char* wrong :
+       {"device_tag VALUES ('d', 'd1', '', 'v')",
+        "device_tag VALUES ('d', 'd1', 'k', printf('%.1025c', 'v'))",
+        "plan_text VALUES ('d-static', '', 'text')", "plan_tag VALUES ('d-static', '', 'v')",
+        "plan_tag VALUES ('d-static', printf('%.31c', 'k'), 'v')",
+        "plan_tag VALUES ('d-static', 'k', printf('%.1025c', 'v'))",
+        "plan_match VALUES ('d-static', '', 'v')",
+        "plan_match VALUES ('d-static', 'k', printf('%.1025c', 'v'))",
+        "hold(reason) VALUES (printf('%.1001c', 'r'))",
+        "telemetry VALUES ('d', 'battery', '', '/b')",
+        "request(act, state) VALUES ('release', 'never')"}) {
+    attempts.push_back({std::string("INSERT INTO ") + wrong, refused});
+  }
+  Try(attempts);
+}
+
 TEST_F(Constraints, EveryRuleOfAProfileCanBeLookedUp) {
   EXPECT_EQ(Shell("SELECT name FROM pragma_table_info('profile') WHERE name <> 'name' AND name NOT "
                   "IN (SELECT rule FROM profile_rules)"),

@@ -4,6 +4,7 @@
 #include <tuple>
 #include <vector>
 
+#include "store/admin.h"
 #include "store/fixture.h"
 
 namespace ota::store {
@@ -503,7 +504,7 @@ UPDATE engine_state SET writing = 0;
 COMMIT;
 )";
 
-// After all tests: each text with which the schema refuses was said by a bare shell.
+// After all tests: each text with which the schema refuses people was said by a bare shell.
 class EveryRefusalWasRead : public testing::Environment {
  public:
   void TearDown() override {
@@ -521,8 +522,27 @@ class EveryRefusalWasRead : public testing::Environment {
       if (text.find("the product does not have a component of the plan") != std::string::npos) {
         continue;  // a component that a plan names cannot go: other guards hold that
       }
-      EXPECT_NE(StoreTest::said_.find(text), std::string::npos) << "no test reads: " << text;
+      EXPECT_TRUE(WasSaid(text)) << "no test reads: " << text;
     }
+    for (const std::string_view table : AdminTables()) {
+      const std::size_t from = schema.find("CREATE TABLE " + std::string(table) + " (");
+      const std::string columns = schema.substr(from, schema.find(") STRICT", from) - from);
+      static constexpr std::string_view kCheck = "CHECK (";
+      for (std::size_t at = 0; (at = columns.find(kCheck, at)) != std::string::npos;) {
+        at += kCheck.size();
+        const std::size_t begin = at;
+        for (int open = 1; open > 0; ++at) {
+          open += columns[at] == '(' ? 1 : columns[at] == ')' ? -1 : 0;
+        }
+        const std::string text = columns.substr(begin, at - 1 - begin);
+        EXPECT_TRUE(WasSaid("CHECK constraint failed: " + text)) << table << ": " << text;
+      }
+    }
+  }
+
+ private:
+  static bool WasSaid(const std::string& text) {
+    return StoreTest::said_.find(text) != std::string::npos;
   }
 };
 const auto* const registered = testing::AddGlobalTestEnvironment(new EveryRefusalWasRead);
