@@ -2593,3 +2593,37 @@ CREATE TRIGGER product_profile_insert AFTER INSERT ON product WHEN EXISTS (SELEC
     WHERE EXISTS (SELECT 1 FROM package_breaks WHERE product = NEW.name);
 END;
 
+CREATE TRIGGER plan_activate_list AFTER UPDATE OF wanted ON plan WHEN NEW.wanted = 'active' AND OLD.wanted = 'draft'
+    AND NEW.scope = 'all' BEGIN
+  SELECT RAISE(ABORT,
+      'plan.scope: is ''all'', but plan_device has a whitelist, which would limit nothing; set scope=''selected'', or give the rows a rank if they are an order among all devices')
+    WHERE EXISTS (SELECT 1 FROM plan_device WHERE plan = NEW.name AND list = 'white' AND rank IS NULL);
+END;
+
+CREATE TRIGGER plan_device_scope AFTER INSERT ON plan_device WHEN NEW.list = 'white' AND NEW.rank IS NULL BEGIN
+  SELECT RAISE(ABORT,
+      'plan_device: the plan is active and for all devices (scope ''all''), so a whitelist limits nothing; rows with a rank are an order among the devices')
+    WHERE (SELECT found FROM before_insert) <> 'same' AND EXISTS (SELECT 1 FROM plan WHERE name = NEW.plan
+      AND wanted <> 'draft' AND scope = 'all');
+END;
+
+CREATE TRIGGER plan_times_insert AFTER INSERT ON plan BEGIN
+  SELECT RAISE(ABORT, 'plan.start_ms, end_ms: is in seconds, it seems; times are milliseconds: unixepoch(...) * 1000')
+    WHERE NEW.start_ms BETWEEN 1000000000 AND 99999999999 OR NEW.end_ms BETWEEN 1000000000 AND 99999999999;
+END;
+
+CREATE TRIGGER plan_times_update AFTER UPDATE OF start_ms, end_ms ON plan BEGIN
+  SELECT RAISE(ABORT, 'plan.start_ms, end_ms: is in seconds, it seems; times are milliseconds: unixepoch(...) * 1000')
+    WHERE NEW.start_ms BETWEEN 1000000000 AND 99999999999 OR NEW.end_ms BETWEEN 1000000000 AND 99999999999;
+END;
+
+CREATE TRIGGER hold_times_insert AFTER INSERT ON hold BEGIN
+  SELECT RAISE(ABORT, 'hold.until_ms: is in seconds, it seems; times are milliseconds: unixepoch(...) * 1000')
+    WHERE NEW.until_ms BETWEEN 1000000000 AND 99999999999;
+END;
+
+CREATE TRIGGER hold_times_update AFTER UPDATE OF until_ms ON hold BEGIN
+  SELECT RAISE(ABORT, 'hold.until_ms: is in seconds, it seems; times are milliseconds: unixepoch(...) * 1000')
+    WHERE NEW.until_ms BETWEEN 1000000000 AND 99999999999;
+END;
+

@@ -221,7 +221,8 @@ core::Result<bool> Downloads::SaveFindings(store::Store& store, core::Now now) {
                     ", not " + expected +
                     "; put the file back, or add the new one as another package";
       looked_[finding.key] = *finding.facts;
-    } else if (finding.facts->bytes > row.limit_bytes) {
+    } else if (row.sha256.empty() && finding.facts->bytes > row.limit_bytes) {
+      // One that was accepted stays so when the rule is tightened.
       row.state = store::FileState::kRefused;
       row.problem = "file '" + row.path + "': " + std::to_string(finding.facts->bytes) +
                     " bytes; rule max_file_bytes of profile '" + row.profile + "' allows " +

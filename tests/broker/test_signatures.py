@@ -32,6 +32,7 @@ def test_only_what_the_key_has_signed_is_offered(site, keys):
     prepare(site)
     site.wait_package("pump", "main-2.0")
     site.otactl("product", "key", "pump", str(keys / "site.pub"))
+    assert site.one("SELECT public_key FROM product WHERE name = 'pump'")["public_key"] == (keys / "site.pub").read_text().strip()
     site.want("spring", "active")
     device = Device(site, "d1")
     device.report()

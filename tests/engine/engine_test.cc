@@ -309,6 +309,15 @@ TEST_F(Site, AFileLargerThanItsProfileAllowsIsRefused) {
   ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "refused"; })) << Log();
   EXPECT_EQ(Ask("SELECT problem FROM package_state"),
             "file 'main-2.bin': 5000 bytes; rule max_file_bytes of profile 'default' allows 4999");
+  // One that was accepted stays so when the rule is tightened, also when it is looked at again.
+  Sql("UPDATE profile SET max_file_bytes = 5000 WHERE name = 'default'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Sql("UPDATE profile SET max_file_bytes = 4999 WHERE name = 'default'");
+  EXPECT_EQ(Ask("SELECT rule FROM package_breaks"), "max_file_bytes");
+  Sql("BEGIN; UPDATE engine_state SET writing = 1; UPDATE package_state SET state = 'hashing';"
+      "UPDATE engine_state SET writing = 0; COMMIT");
+  Restart();
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
 }
 
 TEST_F(Site, WhatIsOwedIsSentOncePerConnectionAndAgainAfterARestart) {  // [N-12]

@@ -379,6 +379,38 @@ TEST_F(Constraints, ListsOpenTasksAndRatesHaveALimitOfTheirOwn) {
        {Set("d-static", "max_open = 0"), "CHECK constraint"}});
 }
 
+// 002-19 002-20: a whitelist that limits nothing is a mistake, an order among all devices is none
+TEST_F(Constraints, AWhitelistGoesWithTheScopeOfChosenDevices) {
+  const auto list = [](const char* plan, const char* rank) {
+    return std::string("INSERT INTO plan_device(plan, device, rank) VALUES ('") + plan +
+           "', 'd1', " + rank + ");";
+  };
+  Try({{list("d-dynamic", "NULL") + Activate("d-dynamic"),
+        "plan.scope: is 'all', but plan_device has a whitelist"},
+       {list("d-static", "NULL") + Activate("d-static"), "set scope='selected'"},
+       {list("d-dynamic", "3") + Activate("d-dynamic"), ""},
+       {list("d-dynamic", "NULL") + Set("d-dynamic", "scope = 'selected'") + ";" +
+            Activate("d-dynamic"),
+        ""},
+       {Activate("d-dynamic") + ";" + list("d-dynamic", "NULL"), "so a whitelist limits nothing"},
+       {Activate("d-dynamic") + ";" + list("d-dynamic", "3"), ""},
+       {"INSERT INTO plan_device(plan, list, device) VALUES ('d-dynamic', 'black', 'd1');" +
+            Activate("d-dynamic"),
+        ""}});
+}
+
+TEST_F(Constraints, TimesInSecondsAreNoticed) {
+  Try({{Set("d-static", "start_ms = unixepoch()"), "times are milliseconds: unixepoch(...) * 1000"},
+       {Set("d-static", "end_ms = unixepoch('now', '+30 days')"), "plan.start_ms, end_ms"},
+       {"INSERT INTO plan(name, product, end_ms) VALUES ('x', 'd', unixepoch())", "in seconds"},
+       {Set("d-static", "end_ms = unixepoch('now', '+30 days') * 1000"), ""},
+       {"INSERT INTO hold(product, until_ms) VALUES ('d', unixepoch())", "hold.until_ms"},
+       {"INSERT INTO hold(product) VALUES ('d'); UPDATE hold SET until_ms = unixepoch()",
+        "hold.until_ms"},
+       {"INSERT INTO hold(product, until_ms) VALUES ('d', unixepoch('now', '+1 day') * 1000)",
+        ""}});
+}
+
 // 004-46 004-47
 TEST_F(Constraints, APhaseIsAPercentageOfAStaticPlanAndGrowsOnly) {
   const std::string active = Set("d-static", "percent = 10") + ";" + Activate("d-static") + ";";

@@ -259,7 +259,7 @@ const std::vector<Case> kCases = {
      "= 'draft'",
      "source versions hang on it"},
     {"INSERT INTO plan_device(plan, device) VALUES ('none', 'x')", "no such plan"},
-    {"INSERT INTO plan_device(plan, device) VALUES ('spring', 'never-seen')", nullptr},
+    {"INSERT INTO plan_device(plan, device, rank) VALUES ('spring', 'never-seen', 2)", nullptr},
     {"INSERT INTO plan_device(plan, list, device) VALUES ('spring', 'black', 'd2')", nullptr},
     {"DELETE FROM plan_device WHERE plan = 'spring'", "lists can grow"},
     {"UPDATE plan_device SET rank = 9 WHERE plan = 'spring'", "lists can grow"},

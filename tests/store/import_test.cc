@@ -189,7 +189,7 @@ TEST_F(Import, ABrokenRuleOfAProfileIsNamedWithItsValueAndItsLimit) {
               AllOf(StartsWith("a.sql:1: plan.rate: is outside"),
                     HasSubstr(at_row + "rate = 5000, profile 'alibaba': rate_min = 10 per minute, "
                                        "rate_max = 1000 per minute")));
-  EXPECT_THAT(Sql(set("p", "start_ms = 600000, end_ms = 600000 + 3888000000")),
+  EXPECT_THAT(Sql(set("p", "start_ms = 600000000000, end_ms = 600000000000 + 3888000000")),
               HasSubstr(at_row + "end_ms = start_ms + 3888000 s (45 d), profile 'alibaba': "
                                  "end_min_s = 3600 s (1 h), end_max_s = 2592000 s (30 d)"));
   EXPECT_THAT(Sql(set("p", "wanted = 'active', start_ms = unixepoch() * 1000 + 100000")),

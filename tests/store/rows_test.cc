@@ -776,7 +776,7 @@ TEST_F(Rows, SlicesGoThroughEveryDeviceOnce) {
   }
   Register("p1", "pump");
   ASSERT_EQ(Shell("INSERT INTO device(product, name, retired) VALUES ('thermo', 'd2', 1);"
-                  "INSERT INTO plan_device(plan, device) VALUES ('spring', 'later')"),
+                  "INSERT INTO plan_device(plan, device, rank) VALUES ('spring', 'later', 2)"),
             "");
   core::Decision decision;
   decision.device = devices[0];

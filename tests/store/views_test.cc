@@ -65,7 +65,7 @@ TEST_F(Views, ReasonsAndStatesAreThoseOfTheCore) {
 // 004-64 004-66 004-67 004-68 004-70 004-73
 TEST_F(Views, PlansCountWhatPlanDevicesShow) {
   Fleet(1300);
-  Raw("UPDATE plan SET wanted = 'active';"
+  Raw("UPDATE plan SET scope = 'selected', wanted = 'active';"
       "INSERT INTO plan_device(plan, list, device) VALUES ('spring', 'white', 'd000001'),"
       " ('spring', 'white', 'unseen'), ('spring', 'white', 'barred'), ('spring', 'black', "
       "'barred')");
