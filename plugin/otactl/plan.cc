@@ -101,6 +101,7 @@ int SetWanted(const Context& context, const std::string& plan, const std::string
 int RetryPlan(const Context& context, const std::string& plan,
               const std::vector<std::string>& devices, int wait_s) {
   std::vector<Request> requests;
+  requests.reserve(devices.size());
   for (const std::string& device : devices) {
     requests.push_back({"retry", plan, "", device});
   }
