@@ -170,6 +170,7 @@ class CommandLine {
                      "A CSV column with one value for all rows, repeatable")
         ->check(kConstantForm)
         ->expected(1)
+        ->allow_extra_args(false)  // what follows is a file
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     command->add_flag("--check", args_.check, "Say what would change, and change nothing");
   }

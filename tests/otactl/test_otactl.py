@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shlex
 import sqlite3
 import struct
@@ -585,8 +586,15 @@ def test_device_explain_lists_every_rule_with_its_verdict(site):
 def test_a_whitelist_of_ten_thousand_rows_is_imported_or_refused_as_a_whole(site):
     site.load(PRODUCT + PLAN)
     rows = "".join("d%05d\n" % i for i in range(10000))
-    site.run("import", "--table", "plan_device", "--set", "plan=spring",
-             site.file("list.csv", "device\n" + rows))
+    words = ("import", "--table", "plan_device", "--set", "plan=spring", site.file("list.csv", "device\n" + rows))
+    # How far it is goes to a terminal alone.
+    assert subprocess.run([OTACTL, "--database", site.path, *words, "--check"], capture_output=True, timeout=60).stderr == b""
+    terminal, ours = os.openpty()
+    done = subprocess.run([OTACTL, "--database", site.path, *words], stdout=subprocess.PIPE, stderr=ours, text=True, timeout=60)
+    os.close(ours)
+    assert re.search(rb"list.csv: [1-9][0-9]* %", os.read(terminal, 10000))
+    os.close(terminal)
+    assert done.returncode == 0 and re.search(r"plan_device +10000 +0 +0", done.stdout)
     assert site.ask("SELECT count(*), max(position) FROM plan_device") == [(10000, 10000)]
     bad = site.file("bad.csv", "device\n" + rows.replace("d", "e") + "a b\n")
     out = site.run("import", "--table", "plan_device", "--set", "plan=spring", bad, code=3)
@@ -596,6 +604,7 @@ def test_a_whitelist_of_ten_thousand_rows_is_imported_or_refused_as_a_whole(site
     out = site.run("import", "--table", "plan_device", "--set", "plan=spring",
                    site.file("one.csv", "device\none-more\n"), code=3)
     assert "one.csv:2: plan_device: more devices than the profile allows" in out
+    assert "device='one-more'); profile 'default': max_listed = 10000" in out
 
 
 # ---------------------------------------------------------------- backup, restore
