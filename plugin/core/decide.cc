@@ -283,7 +283,7 @@ Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason re
   return draft.Finish();
 }
 
-Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::string detail,
+Decision DecideConsent(const Snapshot& snapshot, std::string_view task, const std::string& detail,
                        const Now& now) {
   Draft draft(snapshot, now, false);
   Snapshot& s = draft.s;
@@ -292,7 +292,7 @@ Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::str
       return false;
     }
     one.consent = true;
-    draft.Log(one, "consent", std::move(detail));
+    draft.Log(one, "consent", detail);
     return true;
   };
   if (s.open && consent(*s.open) && s.open->state == TaskState::kOffered) {

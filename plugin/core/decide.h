@@ -70,7 +70,7 @@ Decision DecideCancel(const Snapshot& snapshot, std::string_view task, Reason re
 // offer says so from now on, and one that the device has not answered is sent again [N-15], with
 // the download if the product needs no confirmation [N-19]. A queued one may go at once. Does
 // nothing for any other task. (002-26, C18)
-Decision DecideConsent(const Snapshot& snapshot, std::string_view task, std::string detail,
+Decision DecideConsent(const Snapshot& snapshot, std::string_view task, const std::string& detail,
                        const Now& now);
 
 // People want an ended, unsuccessful task of an active plan again. It starts anew under `name`,
