@@ -495,6 +495,7 @@ class Service {
       return dialect::SessionCode::kTooMany;
     }
     logged_in.insert(device);
+    Seen(device, client, false);
     return dialect::SessionCode::kOk;
   }
 
@@ -579,6 +580,7 @@ class Service {
     }
     session = {client, std::move(client_id)};
     logged_in_[client] = device;
+    Seen(device, client, true);
   }
 
   void LoggedOut(const struct mosquitto* client) {
@@ -705,6 +707,26 @@ void ReplyForbidden(Service& service, const guard::Client& client, const dialect
                 std::move(reply));
 }
 
+// Whether the topic is the client's own, and not that of a sub-device.
+bool IsItself(const guard::Client& client, const dialect::TopicClass& topic) {
+  return client.device && client.device->product == topic.product &&
+         client.device->device == topic.device;
+}
+
+// The device uses one of its cloud's other topics: it is there. Which dialect it speaks only its
+// product says.
+void NoteSystem(Service& service, const guard::Registry* registry, const guard::Client& client,
+                const dialect::TopicClass& topic, const struct mosquitto* sender) {
+  if (registry == nullptr || !guard::IsOwn(client, topic)) {
+    return;
+  }
+  const dialect::Dialect* dialect = dialect::DialectNamed(registry->DialectOf(topic.product));
+  if (dialect != nullptr && dialect->takes_over) {
+    service.Seen({std::string(topic.product), std::string(topic.device)}, sender,
+                 IsItself(client, topic));
+  }
+}
+
 // A gateway's requests for its sub-devices, and the replies: its own, and nobody else's.
 bool IsOwnSession(const Instance& instance, const dialect::SessionTopic& topic,
                   const struct mosquitto* client) {
@@ -720,7 +742,9 @@ std::optional<dialect::SessionTopic> SessionOf(const Instance& instance, std::st
   if (session && IsTopology(session->act)) {
     // Gateways of other clouds have topics of the same name, with other words in them.
     const auto registry = instance.service->registry();
-    if (!registry || registry->DialectOf(session->product) != "enos") {
+    const dialect::Dialect* dialect =
+        registry ? dialect::DialectNamed(registry->DialectOf(session->product)) : nullptr;
+    if (dialect == nullptr || !dialect->gateways) {
       return std::nullopt;
     }
   }
@@ -790,10 +814,12 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
       break;
   }
   if (verdict == guard::Verdict::kAllow) {
-    if (subscribes && topic.ours && topic.direction != dialect::Direction::kUp &&
-        guard::IsOwn(client, topic)) {
-      const core::DeviceKey device{std::string(topic.product), std::string(topic.device)};
-      service.Seen(device, event.client, device == client.device && dialect::TakesOver(text));
+    if (subscribes && topic.system) {
+      NoteSystem(service, registry.get(), client, topic, event.client);
+    } else if (subscribes && topic.direction != dialect::Direction::kUp &&
+               guard::IsOwn(client, topic)) {
+      service.Seen({std::string(topic.product), std::string(topic.device)}, event.client,
+                   IsItself(client, topic) && dialect::TakesOver(text));
     }
     return MOSQ_ERR_SUCCESS;
   }
@@ -829,6 +855,11 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   }
   const dialect::TopicClass topic = dialect::ClassifyTopic(text);
   if (!topic.ours) {
+    if (topic.system) {
+      const auto registry = service.registry();
+      NoteSystem(service, registry.get(), Identify(instance, event.client, registry.get()), topic,
+                 event.client);
+    }
     service.Allowed();
     service.Overhear(text, {static_cast<const char*>(event.payload), event.payloadlen});
     return MOSQ_ERR_SUCCESS;
@@ -848,7 +879,7 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
   if (ticks) {
     service.Take(*dialect::FindDialect(text), topic,
                  {static_cast<const char*>(event.payload), event.payloadlen}, event.qos,
-                 event.client, guard::IsOwn(client, topic));
+                 event.client, IsItself(client, topic));
   }
   return MOSQ_ERR_SUCCESS;  // on to the administrators that have subscribed
 }

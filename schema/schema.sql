@@ -445,6 +445,10 @@ CREATE TABLE device_topology (
 
 CREATE INDEX device_topology_gateway ON device_topology(gateway);
 
+CREATE TABLE dialect (
+  name TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 -- engine_state has one row with a random database_id, made by step 1.
 
 INSERT INTO profile VALUES('alibaba',5,1048576000,500,2592000,3600,3600,3600,604800,0,600,'',0,1,300,604800,3600,2592000,1,10,1000,'1 2 5','0 600 1800 3600 86400',60,86400,1,0,'source',10000,1000000,10,1,0,1,3,0,10,3,0,'scheduled');
@@ -453,6 +457,9 @@ INSERT INTO profile VALUES('default',5,1048576000,100000,86400,3600,3600,3600,60
 INSERT INTO profile VALUES('enos',1,2147483647,100000,86400,7200,7200,3600,604800,0,600,'',0,1,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,300,172800,0,1,'source',1000000,1000000,100,0,120,0,3,0,10,3,0,'all');
 INSERT INTO profile VALUES('quectel',5,104857600,100000,86400,3600,3600,3600,604800,0,600,'zh en',1,0,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,0,1,'source',1000000,10000,100,0,120,0,3,0,10,3,0,'all');
 INSERT INTO before_insert VALUES(1,'none');
+INSERT INTO dialect VALUES('alibaba');
+INSERT INTO dialect VALUES('enos');
+INSERT INTO dialect VALUES('native');
 
 CREATE VIEW package_locked(product, name) AS
   SELECT p.product, c.full FROM plan_component c JOIN plan p ON p.name = c.plan WHERE p.wanted <> 'draft' AND c.full IS
@@ -2326,34 +2333,6 @@ CREATE TRIGGER device_update_gateway AFTER UPDATE OF gateway ON device WHEN NEW.
       OR length(NEW.gateway) > 129 OR NEW.gateway = NEW.product || '/' || NEW.name;
 END;
 
-CREATE TRIGGER product_insert AFTER INSERT ON product BEGIN
-  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
-    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
-  SELECT RAISE(ABORT, 'product.dialect: must be ''native'', ''alibaba'' or ''enos''')
-    WHERE NEW.dialect NOT IN ('native', 'alibaba', 'enos');
-  SELECT RAISE(ABORT, 'product.public_key: must be a public key in PEM (-----BEGIN PUBLIC KEY-----); otactl product key')
-    WHERE NEW.public_key IS NOT NULL AND NEW.public_key NOT GLOB '-----BEGIN PUBLIC KEY-----*-----END PUBLIC KEY-----*';
-  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
-    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'insert', NEW.name, NEW.name, '' FROM now
-    WHERE (SELECT found FROM before_insert) <> 'same';
-END;
-
-CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profile, NEW.dialect, NEW.register,
-    NEW.auto_confirm, NEW.http, NEW.blocks, NEW.max_devices, NEW.public_key, NEW.remarks) IS NOT (OLD.name,
-    OLD.profile, OLD.dialect, OLD.register, OLD.auto_confirm, OLD.http, OLD.blocks, OLD.max_devices, OLD.public_key,
-    OLD.remarks) BEGIN
-  SELECT RAISE(ABORT, 'product: names are keys and never change; insert a new row and delete this one')
-    WHERE NEW.name IS NOT OLD.name;
-  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
-    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
-  SELECT RAISE(ABORT, 'product.dialect: must be ''native'', ''alibaba'' or ''enos''')
-    WHERE NEW.dialect NOT IN ('native', 'alibaba', 'enos');
-  SELECT RAISE(ABORT, 'product.public_key: must be a public key in PEM (-----BEGIN PUBLIC KEY-----); otactl product key')
-    WHERE NEW.public_key IS NOT NULL AND NEW.public_key NOT GLOB '-----BEGIN PUBLIC KEY-----*-----END PUBLIC KEY-----*';
-  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
-    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'update', NEW.name, NEW.name, '' FROM now;
-END;
-
 CREATE TRIGGER package_insert AFTER INSERT ON package BEGIN
   SELECT RAISE(ABORT, 'package: a plan that is no draft uses it, so it cannot change; make a package with another name')
     WHERE (SELECT found FROM before_insert) = 'locked';
@@ -2625,5 +2604,45 @@ END;
 CREATE TRIGGER hold_times_update AFTER UPDATE OF until_ms ON hold BEGIN
   SELECT RAISE(ABORT, 'hold.until_ms: is in seconds, it seems; times are milliseconds: unixepoch(...) * 1000')
     WHERE NEW.until_ms BETWEEN 1000000000 AND 99999999999;
+END;
+
+CREATE TRIGGER dialect_insert BEFORE INSERT ON dialect WHEN (SELECT writing FROM engine_state) IS NOT 1 BEGIN
+  SELECT RAISE(ABORT, 'dialect is written by the engine, from what it serves');
+END;
+
+CREATE TRIGGER dialect_update BEFORE UPDATE ON dialect BEGIN
+  SELECT RAISE(ABORT, 'dialect is written by the engine, from what it serves');
+END;
+
+CREATE TRIGGER dialect_delete BEFORE DELETE ON dialect BEGIN
+  SELECT RAISE(ABORT, 'dialect is written by the engine, from what it serves');
+END;
+
+CREATE TRIGGER product_insert AFTER INSERT ON product BEGIN
+  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
+    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
+  SELECT RAISE(ABORT, 'product.dialect: there is no such dialect; see SELECT name FROM dialect')
+    WHERE NOT EXISTS (SELECT 1 FROM dialect WHERE name = NEW.dialect);
+  SELECT RAISE(ABORT, 'product.public_key: must be a public key in PEM (-----BEGIN PUBLIC KEY-----); otactl product key')
+    WHERE NEW.public_key IS NOT NULL AND NEW.public_key NOT GLOB '-----BEGIN PUBLIC KEY-----*-----END PUBLIC KEY-----*';
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'insert', NEW.name, NEW.name, '' FROM now
+    WHERE (SELECT found FROM before_insert) <> 'same';
+END;
+
+CREATE TRIGGER product_update AFTER UPDATE ON product WHEN (NEW.name, NEW.profile, NEW.dialect, NEW.register,
+    NEW.auto_confirm, NEW.http, NEW.blocks, NEW.max_devices, NEW.public_key, NEW.remarks) IS NOT (OLD.name,
+    OLD.profile, OLD.dialect, OLD.register, OLD.auto_confirm, OLD.http, OLD.blocks, OLD.max_devices, OLD.public_key,
+    OLD.remarks) BEGIN
+  SELECT RAISE(ABORT, 'product: names are keys and never change; insert a new row and delete this one')
+    WHERE NEW.name IS NOT OLD.name;
+  SELECT RAISE(ABORT, 'product.profile: there is no such profile; see SELECT name FROM profile')
+    WHERE NOT EXISTS (SELECT 1 FROM profile WHERE name = NEW.profile);
+  SELECT RAISE(ABORT, 'product.dialect: there is no such dialect; see SELECT name FROM dialect')
+    WHERE NOT EXISTS (SELECT 1 FROM dialect WHERE name = NEW.dialect);
+  SELECT RAISE(ABORT, 'product.public_key: must be a public key in PEM (-----BEGIN PUBLIC KEY-----); otactl product key')
+    WHERE NEW.public_key IS NOT NULL AND NEW.public_key NOT GLOB '-----BEGIN PUBLIC KEY-----*-----END PUBLIC KEY-----*';
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'product', 'update', NEW.name, NEW.name, '' FROM now;
 END;
 

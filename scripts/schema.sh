@@ -25,6 +25,8 @@ SELECT '-- engine_state has one row with a random database_id, made by step 1.' 
 SELECT * FROM profile;
 .mode insert before_insert
 SELECT * FROM before_insert;
+.mode insert dialect
+SELECT * FROM dialect;
 .mode list
 SELECT '';
 SELECT sql || ';' || char(10) FROM sqlite_schema WHERE type = 'view' ORDER BY rowid;

@@ -29,7 +29,9 @@ constexpr Dialect kTable[] = {
         .wire = alibaba::kWire,
         .confirms = false,
         .takes_over = true,
+        .signature = Signature::kHmac,
         .settle = core::seconds(2),
+        .silence = core::seconds(2),
         .classify = alibaba::Classify,
         .decode = alibaba::Decode,
         .encode = alibaba::Encode,
@@ -42,6 +44,9 @@ constexpr Dialect kTable[] = {
         .confirms = false,
         .single = true,
         .takes_over = true,
+        .signature = Signature::kDigest,
+        .gateways = true,
+        .silence = core::seconds(10),
         .classify = enos::Classify,
         .decode = enos::Decode,
         .encode = enos::Encode,
@@ -150,6 +155,11 @@ bool TakesOver(std::string_view filter) {
 
 std::span<const Dialect> Dialects() {
   return kTable;
+}
+
+const Dialect* DialectNamed(std::string_view name) {
+  const auto* const found = std::ranges::find(kTable, name, &Dialect::name);
+  return found == std::end(kTable) ? nullptr : found;
 }
 
 const Dialect* FindDialect(std::string_view topic) {

@@ -57,6 +57,13 @@ struct TooLarge {
   std::size_t limit = 0;
 };
 
+// How a device proves with its secret who it is (guard/login.h).
+enum class Signature {
+  kNone,    // with the secret itself, if at all
+  kHmac,    // as Alibaba's devices do
+  kDigest,  // as EnOS's devices do
+};
+
 struct Dialect {
   std::string_view name;
   // Beginnings of topics among which the dialect's own are; compared before anything else.
@@ -67,9 +74,15 @@ struct Dialect {
   // kMainComponent.
   bool single = false;
   bool takes_over = false;  // a second login of a device ends the first
+  Signature signature = Signature::kNone;
+  bool gateways = false;  // they say which devices are behind them (session.h)
   // Version reports of one device that follow one another by less than this are judged together,
   // and nothing is sent before.
   core::seconds settle{0};
+  // A device that has connected and reported nothing for so long has what it had, and is told what
+  // waits for it: its software reports once after it starts, and connects again by itself. 0: it
+  // has to report.
+  core::seconds silence{0};
 
   // `text` is a topic name, or a filter cut before its first wildcard, and begins with a prefix.
   TopicClass (*classify)(std::string_view text);
@@ -94,6 +107,9 @@ struct Dialect {
 
 // All dialects; the position in the table may be kept in memory, never stored.
 std::span<const Dialect> Dialects();
+
+// The dialect of this name, or null.
+const Dialect* DialectNamed(std::string_view name);
 
 // The dialect whose OTA topics `topic` is one of, or null.
 const Dialect* FindDialect(std::string_view topic);

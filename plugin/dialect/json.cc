@@ -135,12 +135,19 @@ const Value* Find(const Object& object, std::string_view name) {
 tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_bytes, Form form) {
   using enum rapidjson::ParseFlag;
   constexpr unsigned kStrict = kParseIterativeFlag;
-  constexpr unsigned kTolerant =
-      kParseIterativeFlag | kParseTrailingCommasFlag | kParseNumbersAsStringsFlag;
+  constexpr unsigned kTolerant = kParseIterativeFlag | kParseTrailingCommasFlag |
+                                 kParseNumbersAsStringsFlag | kParseStopWhenDoneFlag;
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
   if (text.size() > max_bytes) {
     return tl::unexpected("longer than " + std::to_string(max_bytes) + " bytes");
   }
-  if (text.find('\0') != std::string_view::npos) {
+  std::string repaired;
+  if (form == Form::kTolerant) {
+    text = text.substr(0, text.find('\0'));
+    text.remove_prefix(text.starts_with(kMark) ? kMark.size() : 0);
+    repaired = OneLine(Repaired(text));
+    text = repaired;
+  } else if (text.find('\0') != std::string_view::npos) {
     return tl::unexpected(std::string("NUL is not allowed"));
   }
   rapidjson::MemoryStream stream(text.data(), text.size());

@@ -56,14 +56,16 @@ struct Member {
 // The member's value, or null.
 const Value* Find(const Object& object, std::string_view name);
 
-// kTolerant is for clients that build JSON by hand: a comma may stand before a closing bracket, and
-// numbers are given as they are written (Literal), so that 1.10 is not 1.1.
+// kTolerant is for clients that build JSON by hand in C: a comma may stand before a closing
+// bracket, the text ends at a NUL or behind its value, a byte order mark may stand before it; in
+// strings a control character is a blank and a byte that is no UTF-8 is U+FFFD. Numbers are given
+// as they are written (Literal), so that 1.10 is not 1.1.
 enum class Form { kStrict, kTolerant };
 
-// Reads one JSON text of at most `max_bytes`. All of it must be JSON (RFC 8259) in UTF-8, without a
-// byte order mark, without NUL (also as \u0000), at most kMaxDepth levels deep, with no name twice
-// in one object; a number must be one that a double can hold.
-// Fails with what is wrong, for people: "malformed JSON at byte 12: ...".
+// Reads one JSON text of at most `max_bytes`. In the strict form all of it must be JSON (RFC 8259)
+// in UTF-8, without a byte order mark, without NUL; in both forms it has no \u0000, is at most
+// kMaxDepth levels deep, and has no name twice in one object. A number must be one that a double
+// can hold. Fails with what is wrong, for people: "malformed JSON at byte 12: ...".
 tl::expected<Value, std::string> Parse(std::string_view text, std::size_t max_bytes,
                                        Form form = Form::kStrict);
 

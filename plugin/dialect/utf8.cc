@@ -96,6 +96,17 @@ std::string_view CutBytes(std::string_view text, std::size_t bytes) {
   return text.substr(0, length);
 }
 
+std::string Repaired(std::string_view text) {
+  std::string repaired;
+  repaired.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t bytes = CharacterBytes(text);
+    repaired += bytes == 0 ? "\xEF\xBF\xBD" : text.substr(0, bytes);
+    text.remove_prefix(std::max<std::size_t>(bytes, 1));
+  }
+  return repaired;
+}
+
 std::string OneLine(std::string_view text) {
   std::string line(text);
   std::ranges::replace_if(line, IsControl, ' ');

@@ -25,6 +25,9 @@ std::string_view CutCharacters(std::string_view text, std::size_t count);
 // As much of `text` as fits into `bytes`, cut between characters.
 std::string_view CutBytes(std::string_view text, std::size_t bytes);
 
+// `text` with U+FFFD for every byte that belongs to no character.
+std::string Repaired(std::string_view text);
+
 // `text` with a space for every control character: one line, harmless on a terminal.
 std::string OneLine(std::string_view text);
 

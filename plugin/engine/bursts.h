@@ -39,6 +39,8 @@ class Bursts {
   // The device's burst, which ends by this; nothing: there is none.
   std::optional<Burst> Take(const core::DeviceKey& device);
 
+  bool Has(const core::DeviceKey& device) const { return bursts_.contains(device); }
+
   // Devices whose bursts are due, the oldest first.
   std::vector<core::DeviceKey> Due(core::Instant now, std::size_t limit) const;
   std::optional<core::Instant> Next() const;

@@ -291,7 +291,8 @@ void Downloads::Undone() {
 void Downloads::BuildTable() {
   auto table = std::make_shared<package::ServedFiles>();
   for (const auto& [key, row] : rows_) {
-    if (row.id != 0 && row.state != store::FileState::kRefused) {
+    // One that is away or changed may come back: devices wait for it, rather than give up.
+    if (row.id != 0 && !row.sha256.empty()) {
       table->emplace(row.id, package::ServedFile{row.path, FactsOf(row),
                                                  row.state == store::FileState::kReady});
     }

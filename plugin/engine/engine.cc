@@ -180,6 +180,9 @@ void Engine::Take(steady_clock::duration wait) {
   Monotonic until = now + (more ? steady_clock::duration(0) : works ? kRest : wait);
   if (fault_.empty() && timeline_) {
     const core::Instant steady = Timeline(*timeline_).Read(clocks_()).now.steady;
+    if (!silent_.empty()) {
+      until = std::min(until, silent_.begin()->first);
+    }
     for (const auto& at : {next_deadline_, plans_->next_slot(), exchange_->bursts().Next()}) {
       if (at) {
         until = std::min(until, now + std::max(*at - steady, core::Duration(0)));
@@ -203,6 +206,12 @@ void Engine::Take(steady_clock::duration wait) {
       gone.push_back(change.device);
     }
     connections_.Apply(change.device, change.connection, std::move(change.client));
+    const seconds silence = change.connection == 0 || catalogue_ == nullptr
+                                ? seconds(0)
+                                : exchange_->SilenceOf(change.device);
+    if (silence > seconds(0)) {
+      silent_.emplace(now + silence, std::pair(std::move(change.device), change.connection));
+    }
   }
   if (!gone.empty() && plans_) {
     plans_->Look(gone);  // what waits for them waits for their return now

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -81,6 +82,7 @@ class Engine {
   store::Status Changes(core::Now now, Timeline& timeline);
   store::Status NoteTime(core::Now now);
   store::Status Arrivals(core::Now now);
+  store::Status Silences();
   store::Status Deadlines(core::Now now);
   store::Status Scan(core::Now now);
   store::Status Telemetry();
@@ -135,6 +137,9 @@ class Engine {
   std::optional<core::Instant> next_deadline_;  // steady scale
   std::optional<core::Instant> next_change_;    // wall: see Plans::NextChange
   ClockScan scan_;
+  // Connections, and when they have been silent for long enough.
+  std::multimap<Monotonic, std::pair<core::DeviceKey, std::uint64_t>> silent_;
+  std::ptrdiff_t silences_ = 0;  // of them, looked at by the open turn
   std::vector<std::pair<std::string, std::string>> telemetry_;  // topic and payload, in hand
   std::size_t telemetry_at_ = 0;                                // of it, done by the open turn
   std::shared_ptr<const TelemetryTable> telemetry_table_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -27,6 +28,7 @@ constexpr std::size_t kSeenSlice = 500;
 constexpr int kDeadlineSlice = 200;
 constexpr int kPruneSlice = 500;
 constexpr std::size_t kScanSlice = 200;
+constexpr std::ptrdiff_t kSilentSlice = 200;
 constexpr seconds kTelemetry{10};  // a device's values are taken once in this time
 constexpr std::size_t kTelemetrySlice = 200;
 // What a site should know before it stands still.
@@ -56,6 +58,7 @@ bool Engine::IsDue(Monotonic now) {
          now >= next_minute_ || now >= next_health_ ||
          (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
          (exchange_->bursts().Next() && *exchange_->bursts().Next() <= time.steady) ||
+         (!silent_.empty() && silent_.begin()->first <= now) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
          (plans_->next_slot() && *plans_->next_slot() <= time.steady) ||
          (next_change_ && *next_change_ <= time.wall) ||
@@ -74,6 +77,7 @@ store::Status Engine::CheckFile() {
 }
 
 void Engine::Undone() {
+  silences_ = 0;
   topology_.Undone();
   exchange_->Undone();
   plans_->Undone();
@@ -88,6 +92,10 @@ store::Status Engine::Turn() {
       Undone();
       return status;
     }
+  }
+  while (!silent_.empty() && silent_.begin()->first <= monotonic && catalogue_ != nullptr &&
+         !exchange_->IsSilent(silent_.begin()->second.first, silent_.begin()->second.second)) {
+    silent_.erase(silent_.begin());
   }
   if (!IsDue(monotonic)) {
     passive_.store(false);
@@ -162,6 +170,7 @@ store::Status Engine::LoadCatalogue(core::Now now) {
   if (!loaded) {
     return tl::unexpected(loaded.error());
   }
+  const bool first = catalogue_ == nullptr;
   catalogue_ = std::move(*loaded);
   reload_catalogue_ = false;
   reconcile_ = true;
@@ -181,6 +190,13 @@ store::Status Engine::LoadCatalogue(core::Now now) {
   downloads_->SetBytesPerSecond(rate != 0 ? rate : options_.download_bytes_per_second);
   exchange_->Begin(*store_, catalogue_, now);
   logins_.SetProducts(*catalogue_);
+  if (first) {
+    for (core::DeviceKey& key : connections_.Of("")) {
+      const std::uint64_t generation = connections_.Find(key)->generation;
+      const Monotonic due = steady_clock::now() + exchange_->SilenceOf(key);
+      silent_.emplace(due, std::pair(std::move(key), generation));
+    }
+  }
   return {};
 }
 
@@ -293,6 +309,25 @@ store::Status Engine::Arrivals(core::Now now) {
   return {};
 }
 
+// Devices that have connected and reported nothing.
+store::Status Engine::Silences() {
+  const Monotonic monotonic = steady_clock::now();
+  silences_ = 0;
+  for (const auto& [due, connection] : silent_) {
+    if (due > monotonic || silences_ == kSilentSlice) {
+      break;
+    }
+    ++silences_;
+    const core::DeviceKey& key = connection.first;
+    const std::uint64_t generation = connection.second;
+    auto status = exchange_->Try(key, [&] { return exchange_->Silent(key, generation); });
+    if (!status) {
+      return status;
+    }
+  }
+  return {};
+}
+
 store::Status Engine::Deadlines(core::Now now) {
   // What has arrived may show that a device is in time.
   if (inbox_.depth().messages != arrivals_.size()) {
@@ -367,6 +402,13 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
     if (auto status = store_->SetZones(ZoneNames()); !status) {
       return status;
     }
+    std::set<std::string> dialects;
+    for (const dialect::Dialect& one : dialect::Dialects()) {
+      dialects.emplace(one.name);
+    }
+    if (auto status = store_->AddDialects(std::move(dialects)); !status) {
+      return status;
+    }
     zones_ = true;
   }
   store::Status status = Changes(now, timeline);
@@ -374,6 +416,7 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
   // Who has waited longer goes before who arrives.
   status = status && !full ? plans_->Proceed(*store_, now) : status;
   status = status ? Arrivals(now) : status;
+  status = status && !full ? Silences() : status;
   status = status ? Deadlines(now) : status;
   status = status ? Telemetry() : status;
   status = status ? Bindings() : status;
@@ -547,6 +590,8 @@ void Engine::Send() {
   telemetry_.erase(telemetry_.begin(),
                    telemetry_.begin() + static_cast<std::ptrdiff_t>(telemetry_at_));
   telemetry_at_ = 0;
+  silent_.erase(silent_.begin(), std::next(silent_.begin(), silences_));
+  silences_ = 0;
   if (!arrivals_.empty()) {
     inbox_.Done(arrivals_);
     decoded_.clear();

@@ -16,15 +16,6 @@ constexpr core::seconds kComeAgain{10};
 // A request for blocks that comes again so soon is the same one, sent twice.
 constexpr core::seconds kSameRequest{5};
 
-const dialect::Dialect* DialectNamed(std::string_view name) {
-  for (const dialect::Dialect& dialect : dialect::Dialects()) {
-    if (dialect.name == name) {
-      return &dialect;
-    }
-  }
-  return nullptr;
-}
-
 const core::Progress* MergeableProgress(const Decoded& decoded) {
   if (!decoded.uplink || decoded.uplink->id || !decoded.uplink->warnings.empty()) {
     return nullptr;
@@ -411,8 +402,9 @@ bool Exchange::IsRepeated(const Arrival& arrival) {
 // The dialect of the device: what it spoke last in this connection, else its product's.
 const dialect::Dialect* Exchange::Speaks(const store::ProductEntry& product,
                                          const Connection* connection) const {
-  return connection != nullptr && connection->dialect != nullptr ? connection->dialect
-                                                                 : DialectNamed(product.dialect);
+  return connection != nullptr && connection->dialect != nullptr
+             ? connection->dialect
+             : dialect::DialectNamed(product.dialect);
 }
 
 // Says what the wire does not: which task is meant, and which component.

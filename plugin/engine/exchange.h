@@ -96,6 +96,13 @@ class Exchange {
   // Offers what the device may get now; writes why its queued tasks wait, when that is another
   // reason than before.
   store::Status Next(const core::DeviceKey& key);
+  // After how long without a report the connected device counts as having reported what it had; 0:
+  // never.
+  core::seconds SilenceOf(const core::DeviceKey& key) const;
+  // That time is over in its connection `generation`: whether it still has reported nothing; and
+  // if so, as Next.
+  bool IsSilent(const core::DeviceKey& key, std::uint64_t generation) const;
+  store::Status Silent(const core::DeviceKey& key, std::uint64_t generation);
   store::Status Deadline(const core::DeviceKey& key);
   // Ends the device's live tasks of `plan` (of any plan when it is empty); with kPlanEnded only
   // those that the plan's end ends. Gives how many.

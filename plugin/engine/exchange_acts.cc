@@ -4,6 +4,7 @@
 
 #include "core/names.h"
 #include "core/rollout.h"
+#include "core/step.h"
 #include "crypto/random.h"
 #include "engine/exchange.h"
 
@@ -22,6 +23,37 @@ store::Status Exchange::Next(const core::DeviceKey& key) {
     return {};
   }
   return Apply(*loaded, core::DecideNext(loaded->snapshot, now_), Lane::kPush, nullptr);
+}
+
+core::seconds Exchange::SilenceOf(const core::DeviceKey& key) const {
+  const store::ProductEntry* product = catalogue_->FindProduct(key.product);
+  const dialect::Dialect* speaks =
+      product == nullptr ? nullptr : Speaks(*product, connections_.Find(key));
+  return speaks == nullptr ? core::seconds(0) : speaks->silence;
+}
+
+bool Exchange::IsSilent(const core::DeviceKey& key, std::uint64_t generation) const {
+  const Connection* connection = connections_.Find(key);
+  return connection != nullptr && connection->generation == generation &&
+         connection->reported != generation && !bursts_.Has(key) &&
+         SilenceOf(key) > core::seconds(0);
+}
+
+store::Status Exchange::Silent(const core::DeviceKey& key, std::uint64_t generation) {
+  if (!IsSilent(key, generation)) {
+    return {};
+  }
+  auto loaded = Load(*catalogue_->FindProduct(key.product), key);
+  if (!loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  core::Snapshot& snapshot = loaded->snapshot;
+  if (snapshot.device.id == 0 || snapshot.device.disabled ||
+      (snapshot.open && core::InUpgrade(*snapshot.open))) {
+    return {};  // it goes on; a message would begin a second download beside the first
+  }
+  snapshot.device.reported_connection = generation;
+  return Apply(*loaded, core::DecideNext(snapshot, now_), Lane::kPush, nullptr);
 }
 
 store::Status Exchange::Deadline(const core::DeviceKey& key) {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "crypto/encoding.h"
-#include "dialect/topic.h"
+#include "dialect/dialect.h"
 
 namespace ota::guard {
 namespace {
@@ -24,8 +24,8 @@ std::string Lower(std::string_view text) {
 }
 
 struct Proofs {
-  std::string alibaba;  // hex; empty: OpenSSL refused
-  std::string enos;
+  std::string hmac;  // hex; empty: OpenSSL refused
+  std::string digest;
 };
 
 // Both, so that nobody learns from the time which dialect a product has.
@@ -115,6 +115,11 @@ LoginVerdict Refuse(LoginVerdict verdict, std::string reason) {
   return verdict;
 }
 
+dialect::Signature SignatureOf(std::string_view name) {
+  const dialect::Dialect* dialect = dialect::DialectNamed(name);
+  return dialect == nullptr ? dialect::Signature::kNone : dialect->signature;
+}
+
 // Of a device of a cloud's dialect. `claimed`: by the identity rules.
 LoginVerdict CheckSigned(const Registry& registry, std::string_view decoy,
                          const Credentials& credentials) {
@@ -136,9 +141,10 @@ LoginVerdict CheckSigned(const Registry& registry, std::string_view decoy,
   const bool has_secret = device && !device->secret.empty();
   const std::string_view dialect = registry.DialectOf(login.product);
   const Proofs proofs = ProofsOf(login, has_secret ? device->secret : decoy);
-  const bool is_enos = dialect == "enos";
+  const dialect::Signature signature = SignatureOf(dialect);
+  const bool is_digest = signature == dialect::Signature::kDigest;
   const bool proved =
-      Equal(is_enos ? proofs.enos : proofs.alibaba, credentials.password) && has_secret;
+      Equal(is_digest ? proofs.digest : proofs.hmac, credentials.password) && has_secret;
   if (!credentials.device || credentials.device->product != login.product ||
       credentials.device->device != login.device) {
     return Refuse(std::move(verdict),
@@ -148,17 +154,17 @@ LoginVerdict CheckSigned(const Registry& registry, std::string_view decoy,
   if (!device) {
     return Refuse(std::move(verdict), "there is no such device");
   }
-  if (!is_enos && dialect != "alibaba") {
+  if (signature == dialect::Signature::kNone) {
     return Refuse(std::move(verdict),
                   "its product's dialect is '" + std::string(dialect) + "', which signs no login");
   }
   if (!has_secret) {
     return Refuse(std::move(verdict), "it has no secret here");
   }
-  if (is_enos && (!login.hash || !login.timestamp)) {
+  if (is_digest && (!login.hash || !login.timestamp)) {
     return Refuse(std::move(verdict), "its client id lacks timestamp or sign method");
   }
-  if (is_enos && IsCompressed(login.id)) {
+  if (is_digest && IsCompressed(login.id)) {
     return Refuse(std::move(verdict), "it compresses its payloads, which is not served");
   }
   if (!proved) {
@@ -208,7 +214,7 @@ std::optional<crypto::Hash> ParseSignMethod(std::string_view method) {
 }
 
 bool ProvesEnos(const SignedLogin& login, std::string_view secret, std::string_view proof) {
-  return Equal(ProofsOf(login, secret).enos, proof) && login.hash && login.timestamp;
+  return Equal(ProofsOf(login, secret).digest, proof) && login.hash && login.timestamp;
 }
 
 LoginVerdict CheckLogin(const Registry* registry, const LoginRules& rules, std::string_view decoy,
@@ -238,8 +244,7 @@ LoginVerdict CheckLogin(const Registry* registry, const LoginRules& rules, std::
     return CheckPassword(*registry, decoy, credentials);
   }
   if (device) {
-    const std::string_view dialect = registry->DialectOf(device->product);
-    if (dialect == "alibaba" || dialect == "enos") {
+    if (SignatureOf(registry->DialectOf(device->product)) != dialect::Signature::kNone) {
       verdict.by_signature = true;
       verdict.device = device->product + "/" + device->device;
       return Refuse(std::move(verdict), "its client id is not ID|key=value,...|");
@@ -254,7 +259,8 @@ SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
   const auto device = registry.Find(login.product, login.device);
   const bool has_secret = device && !device->secret.empty();
   const bool proved = ProvesEnos(login, has_secret ? device->secret : decoy, proof);
-  if (!proved || !has_secret || registry.DialectOf(login.product) != "enos" ||
+  if (!proved || !has_secret ||
+      SignatureOf(registry.DialectOf(login.product)) != dialect::Signature::kDigest ||
       IsCompressed(login.id)) {
     return SubLogin::kWrong;
   }

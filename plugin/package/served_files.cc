@@ -91,7 +91,7 @@ core::Result<std::shared_ptr<const OpenFile>> Files::Open(std::int64_t id) {
   }
   const ServedFile& file = found->second;
   if (!file.ready) {
-    return Fail(ErrorCode::kUnavailable, "package file '" + file.path + "': is being hashed");
+    return Fail(ErrorCode::kUnavailable, "package file '" + file.path + "': is not ready");
   }
   std::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
   if (const auto shared = open_[id].lock()) {

@@ -21,7 +21,8 @@ namespace ota::package {
 struct ServedFile {
   std::string path;  // inside the store directory
   FileFacts facts;
-  // False while it is being hashed again: devices wait (503) rather than give up (404).
+  // False while it is away, changed, or being hashed again: devices wait (503) rather than give
+  // up (404).
   bool ready = true;
 };
 
@@ -71,7 +72,7 @@ class Files {
 
   // Opens a file of the table, or shares it with those who use it already. Fails with
   //   kNotFound     the table has no such file;
-  //   kUnavailable  no table yet, being hashed, or no descriptor left: later it may work;
+  //   kUnavailable  no table yet, not ready, or no descriptor left: later it may work;
   //   kCorruption   missing, changed or unreadable; the message names the file and why. The engine
   //   should
   //                 have it hashed again.

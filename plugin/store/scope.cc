@@ -297,4 +297,17 @@ Status Store::SetZones(std::span<const std::string> names) {
   });
 }
 
+Status Store::AddDialects(std::set<std::string> names) {
+  return impl_->RunWrite([&]() -> Status {
+    for (Query rows = impl_->Ask(sql::kDialects); rows.Next();) {
+      names.erase(rows.Text(0));
+    }
+    for (const std::string& name : names) {
+      impl_->Write();
+      impl_->Ask(sql::kAddDialect).Bind(name).Run();
+    }
+    return {};
+  });
+}
+
 }  // namespace ota::store

@@ -362,6 +362,8 @@ inline constexpr const char* kDeleteExplanation = "DELETE FROM explanation WHERE
 // -- time zones
 inline constexpr const char* kZones = "SELECT name FROM zone ORDER BY name";
 inline constexpr const char* kAddZone = "INSERT INTO zone(name) VALUES (?1)";
+inline constexpr const char* kDialects = "SELECT name FROM dialect";
+inline constexpr const char* kAddDialect = "INSERT INTO dialect(name) VALUES (?1)";
 inline constexpr const char* kDeleteZone = "DELETE FROM zone WHERE name = ?1";
 
 // -- packages

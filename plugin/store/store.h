@@ -23,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -420,6 +421,8 @@ class Store {
 
   // Makes the table of zones hold exactly `names`.
   Status SetZones(std::span<const std::string> names);
+  // Makes the table of dialects hold these, too.
+  Status AddDialects(std::set<std::string> names);
 
   // -- logins
   // Devices after `after` in the order of product and name; fewer than `limit`: that was the end.

@@ -273,6 +273,32 @@ TEST(AlibabaDecode, RefusesWhatItCannotMean) {
   }
 }
 
+// What devices build by hand in C: a buffer that is longer than its text, lines of files, texts of
+// another encoding.
+TEST(AlibabaDecode, ForgivesWhatIsAlmostJson) {
+  using std::string_literals::operator""s;
+  const std::string meant = Read(UplinkKind::kVersion, R"({"id":1,"params":{"version":"1.0.0"}})");
+  for (const std::string& payload :
+       {"{\"id\":1,\"params\":{\"version\":\"1.0.0\"}}\0"s,
+        "{\"id\":1,\"params\":{\"version\":\"1.0.0\"}}\0\0\xff garbage"s,
+        "{\"id\":1,\"params\":{\"version\":\"1.0.0\"}}\r\n"s,
+        "{\"id\":1,\"params\":{\"version\":\"1.0.0\"}}}"s,
+        "\xEF\xBB\xBF{\"id\":1,\"params\":{\"version\":\"1.0.0\"}}"s,
+        "{\"id\":1,\"params\":{\"version\":\"1.0.0\",},}"s,
+        "{\"id\":1,\"params\":{\"version\":\"1.0.0\",\"x\":\"\xc4\xe3\t\"}}"s}) {
+    EXPECT_EQ(Read(UplinkKind::kVersion, payload), meant) << payload;
+  }
+  EXPECT_EQ(Read(UplinkKind::kProgress,
+                 "{\"id\":2,\"params\":{\"step\":\"-1\",\"desc\":\"\xc4\xe3 a\tb\"}}"),
+            "{\"task\":\"\",\"component\":\"\",\"state\":\"failed\",\"code\":-1,"
+            "\"message\":\"\xEF\xBF\xBD\xEF\xBF\xBD a b\"}");
+  for (const char* payload :
+       {R"({"params":{"version":"1\u0000"}})", R"({"params":{"version":"1"},"params":{}})",
+        R"({'params':{'version':'1'}})", R"({"params":{"version":"1.0.0")"}) {
+    EXPECT_TRUE(Read(UplinkKind::kVersion, payload).starts_with("400 payload")) << payload;
+  }
+}
+
 TEST(AlibabaDecode, UnderstandsWhatItWouldWriteItself) {
   const std::pair<UplinkKind, const char*> kRows[] = {
       {UplinkKind::kVersion, R"({"params":{"version":"1.0 \"x\"","module":"MCU"}})"},

@@ -339,7 +339,8 @@ TEST_F(Import, EveryTableIsEitherPeoplesOrTheEngines) {
                 known +
                 "'before_insert','import','journal','engine_state','device_state','device_version',"
                 "'package_state',"
-                "'plan_state','task','task_component','log','engine_health','zone','plan_member',"
+                "'plan_state','task','task_component','log','engine_health','zone','dialect',"
+                "'plan_member',"
                 "'device_streak','device_topology','explanation')"),
             "");
 }

@@ -757,6 +757,17 @@ TEST_F(Rows, TheTableOfZonesIsMadeToBeTheOneGiven) {
   EXPECT_EQ(store_->commit_no(), commits) << "the same names write nothing";
 }
 
+// Another dialect is another row of the table in the code: no step of the schema.
+TEST_F(Rows, AProductMayHaveADialectThatTheEngineKnows) {
+  const char* insert = "INSERT INTO product(name, dialect) VALUES ('x', 'lwm2m')";
+  EXPECT_NE(Shell(insert).find("there is no such dialect"), std::string::npos);
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->AddDialects({"alibaba", "lwm2m"}));
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(Shell("SELECT name FROM dialect"), "alibaba\nenos\nlwm2m\nnative\n");
+  EXPECT_EQ(Shell(insert), "");
+}
+
 TEST_F(Rows, SettingsHaveDefaultsAndAreRead) {
   EXPECT_EQ(catalogue_->settings.log_days, 365);
   ASSERT_EQ(Shell("INSERT INTO setting VALUES ('log_days', '7'), ('download_bytes_per_second', "
