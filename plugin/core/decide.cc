@@ -260,7 +260,7 @@ Decision DecideNext(const Snapshot& snapshot, const Now& now) {
   Draft draft(snapshot, now, false);
   draft.KeepInScope();
   if (draft.s.open && snapshot.owed_connection != snapshot.device.connection) {
-    draft.SendOwed();
+    draft.SendAgain();
   }
   draft.Next();
   return draft.Finish();

@@ -346,7 +346,9 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     const bool asks = (report.request && draft.s.open->state == TaskState::kOffered) ||
                       (report.query && Asks(*report.query, draft.Current()));
     const bool owed = new_boot || draft.s.owed_connection != device.connection;
-    if (asks || owed) {
+    if (owed) {
+      draft.SendAgain();
+    } else if (asks) {
       draft.SendOwed();
     }
   }

@@ -13,6 +13,9 @@
 namespace ota::core {
 namespace {
 
+// Who cannot say that it has the message is told anew in each connection, but not for ever.
+constexpr int kPushes = 100;
+
 const TaskComponent* CurrentOf(const Task& task) {
   for (const TaskComponent& component : task.components) {
     if (component.state == ComponentState::kCurrent) {
@@ -482,6 +485,20 @@ bool Draft::SendOwed() {
   }
   s.owed_connection = device.connection;
   return true;
+}
+
+void Draft::SendAgain() {
+  Task& task = *s.open;
+  if (s.product.wire.names_tasks || !IsInFlight(task.state) || RunsTarget() || !Reachable() ||
+      Brake()) {
+    SendOwed();
+  } else if (task.offers % kPushes == 0) {
+    ++task.offers;
+    FailAttempt(Reason::kDownloadTimeout, 0,
+                "told in " + std::to_string(kPushes) + " connections, and no further");
+  } else if (SendOwed()) {
+    ++task.offers;
+  }
 }
 
 bool Draft::RunsTarget() {

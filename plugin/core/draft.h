@@ -59,6 +59,7 @@ struct Draft {
   void FailAttempt(Reason reason, int code, std::string detail);
   void Proceed();      // downloads the first component that is not at its target, or succeeds
   bool SendOwed();     // its current message, if the device can be reached
+  void SendAgain();    // the same in another connection: not for ever
   bool RunsTarget();   // the current component does, on trial or before its reboot: nothing is owed
   void AwaitProof();   // it does: until it is proved or gone
   void AutoConfirm();  // accepts the offer, if the product and the plan need no confirmation

@@ -4,6 +4,7 @@ npm package, EnOS's SDKs for Python and Java. Each step is the test's; nothing i
 The identity rule of these sites is `username {device}&{product}`."""
 
 import hashlib
+import hmac
 import itertools
 import json
 import struct
@@ -59,6 +60,15 @@ class Device:
         """After a barrier nothing of `topic` is here."""
         self.client.ping()
         assert not [m for m in self.client.messages if m.topic == topic], self.client.messages
+
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def signed(name, product="lamp", secret=SECRET):
+    """The password of a LinkSdk device, the same in every connection."""
+    text = f"clientId{product}.{name}deviceName{name}productKey{product}timestamp2524608000000"
+    return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest().upper()
 
 
 class LinkSdk(Device):

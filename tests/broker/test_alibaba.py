@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+import mqtt
 from broker import content, eventually
-from clouds import IDENTITY, Iotkit, LinkSdk, Mota
+from clouds import IDENTITY, SECRET, Iotkit, LinkSdk, Mota, signed
 
 
 @pytest.fixture
@@ -173,9 +174,9 @@ def test_the_device_asks_and_is_always_answered(site):
     d.no_push()
 
 
-def after_the_burst(site):
+def after_the_burst(site, name="later", **arguments):
     """What was reported before has been judged: reports of another device, made now, are judged later."""
-    other = LinkSdk(site, "later")
+    other = LinkSdk(site, name, **arguments)
     other.inform("1.0.0")
     other.push(timeout=20)
 
@@ -241,6 +242,108 @@ def test_a_flood_of_progress_is_one_row(site):
     other.push(timeout=5)
 
 
+def logging_in(make_site, *names):
+    """A site whose devices log in by their secrets, and them."""
+    site = make_site(options={**IDENTITY, "login": "allow"})
+    site.product("lamp", ("default",), dialect="alibaba")
+    site.package("lamp", "default", "2.0.0", content("lamp"))
+    for name in names:
+        site.otactl("device", "add", "lamp", name, "--secret-file", "-", stdin=SECRET)
+    site.restart()
+    devices = [LinkSdk(site, name, connect=False, password=signed(name)) for name in names]
+    for device in devices:
+        eventually(lambda: logged_in(device))
+    return site, *devices
+
+
+def logged_in(device):
+    try:
+        return device.connect()
+    except (mqtt.Refused, mqtt.Closed):
+        return None  # the registry is not loaded yet
+
+
+def test_who_connects_again_and_says_nothing_is_told(make_site):
+    """LinkSDK connects again by itself, and its application does not hear of it: no report, no subscription."""
+    site, d, _ = logging_in(make_site, "d1", "later")
+    d.inform("1.0.0")
+    eventually(lambda: site.versions("d1", "lamp"))
+    d.client.kill()
+    d.connect()
+    d.client.ping()
+    site.plan("spring", "lamp", [("default", "default-2.0.0")])
+    assert d.push()["data"]["version"] == "2.0.0"
+    # It may have lost the message; but not what it has begun.
+    d.client.kill()
+    d.connect()
+    d.push()
+    d.progress(0)
+    site.wait_task("d1", "downloading", product="lamp")
+    d.client.kill()
+    d.connect()
+    after_the_burst(site, "later", password=signed("later"))
+    d.no_push()
+    d.client.kill()
+    d.connect()
+    d.inform("2.0.0")
+    site.wait_task("d1", "succeeded", product="lamp")
+
+
+@pytest.mark.parametrize("act", ["subscribes", "publishes"])
+def test_without_logins_a_system_topic_shows_that_it_is_there(site, act):
+    scene(site, wanted="draft")
+    d = LinkSdk(site)
+    d.inform("1.0.0")
+    eventually(lambda: site.versions("d1", "lamp"))
+    d.client.kill()
+    d.connect()
+    if act == "subscribes":
+        assert d.client.subscribe(d.thing("service/property/set")) == [1]
+    else:
+        d.publish(d.thing("event/property/post"), "{}", 0)
+    site.want("spring", "active")
+    assert d.push()["data"]["version"] == "2.0.0"
+
+
+def test_mqtt_5(site):
+    scene(site)
+    d = LinkSdk(site, version=5)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    assert d.query()["data"] == data
+    d.upgrade(data)
+    site.wait_task("d1", "succeeded", product="lamp")
+
+
+def test_sub_devices_of_a_gateway(site):
+    """They report and receive on its connection; the push has their topic, and comes without a subscription."""
+    scene(site)
+    site.sql("INSERT INTO device(product, name, gateway) VALUES ('lamp', 'sub1', 'lamp/gw'), ('lamp', 'sub2', 'lamp/gw');")
+    gateway = LinkSdk(site, "gw")
+    subs = [LinkSdk(site, name, connect=False) for name in ("sub1", "sub2")]
+    for sub in subs:
+        sub.client = gateway.client
+        eventually(lambda: gateway.client.subscribe(sub.thing("service/property/set")) == [1])  # known within a second
+        sub.inform("1.0.0")
+    gateway.inform("1.0.0")
+    for d in (*subs, gateway):
+        assert d.push()["data"]["version"] == "2.0.0"
+        d.progress(0)
+        assert d.query()["data"]["version"] == "2.0.0"
+        d.inform("2.0.0")
+    for d in (*subs, gateway):
+        site.wait_task(d.name, "succeeded", product="lamp")
+    # One that is taken over by another gateway ends nobody's connection.
+    other = LinkSdk(site, "gw2")
+    site.sql("UPDATE device SET gateway='lamp/gw2' WHERE name='sub1';")
+    subs[0].client = other.client
+    eventually(lambda: other.client.subscribe(subs[0].thing("service/property/set")) == [1])
+    subs[0].inform("2.0.1")
+    eventually(lambda: site.versions("sub1", "lamp") == {"default": "2.0.1"})
+    gateway.client.ping()
+    assert "has connected again" not in site.log()
+
+
 def test_a_device_in_upgrade_is_not_told_again(site):
     scene(site)
     d = LinkSdk(site)
@@ -256,7 +359,7 @@ def test_a_device_in_upgrade_is_not_told_again(site):
     d.connect()
     d.progress(20)
     d.inform("1.0.0")
-    time.sleep(2.5)
+    after_the_burst(site, "later2")
     d.no_push()
 
 
@@ -279,9 +382,9 @@ def test_manual_mode_tells_the_device_nothing_before_the_consent(site):
     scene(site, mode="manual", texts={"en": "New", "zh": "New"})
     d = LinkSdk(site)
     d.inform("1.0.0")
-    time.sleep(2.5)
-    d.no_push()
+    eventually(lambda: state(site) == "offered")
     assert d.query()["data"] == {}
+    d.no_push()
     assert site.request("consent", product="lamp", device="d1", plan="spring")["state"] == "done"
     assert d.push()["data"]["version"] == "2.0.0"
 
@@ -329,7 +432,7 @@ def test_a_device_that_goes_on_with_a_file_over_mqtt_is_not_told_again(site):
     d.subscribe()
     d.block(data, 10240)
     d.inform("1.0.0")
-    time.sleep(2.5)
+    after_the_burst(site)
     d.no_push()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import mqtt
 from broker import Site, eventually
+from conftest import long_only
 
 SECRET = "0123456789abcdef0123456789abcdef"
 CLOUD = ["username {product}/{device}", "username {device}&{product}"]
@@ -349,6 +350,7 @@ def test_throwing_out_is_no_presence(site):
     second = site.client(**alibaba("d1"))
     first.wait_closed()
     second.ping()
+    second.disconnect()
     eventually(lambda: site.health()["connected"] == 0, 15, "nobody connected")
 
 
@@ -449,7 +451,7 @@ def sub_login(gateway, act, params, name="e1"):
 
 @pytest.fixture
 def gateway(site):
-    site.sql("INSERT INTO product(name, dialect) VALUES ('sub', 'enos');\n")
+    site.sql("INSERT INTO product(name, dialect) VALUES ('sub', 'enos') ON CONFLICT DO NOTHING;\n")
     secrets(site, *[("sub", f"s{i}", SECRET) for i in range(4)], ("sub", "other", SECRET), ("sub", "off", SECRET, 1))
     site.sql("UPDATE device SET gateway = 'env/elsewhere' WHERE name = 'other';\n")
     secrets(site, ("sub", "s4", SECRET))  # the last change: with it all others are known
@@ -479,14 +481,95 @@ def test_a_sub_device_logs_in_over_its_gateway(site, gateway):
     assert again.publish(topic, "{}") >= 128
 
 
-def test_a_login_of_a_sub_device_is_no_presence_and_its_logout_ends_it(site, gateway):
+def test_a_login_of_a_sub_device_shows_that_it_is_there_and_its_logout_ends_it(site, gateway):
     def connected():
         return site.health()["connected"]
     sub_login(gateway, "login", one("s1"))
-    gateway.publish("ota/v1/sub/s1/up/version", '{"components":{"main":"1"}}')
-    eventually(lambda: connected() == 1, 15)
+    eventually(lambda: connected() == 2, 15)
     sub_login(gateway, "logout", {"productKey": "sub", "deviceKey": "s1"})
-    eventually(lambda: connected() == 0, 15)
+    eventually(lambda: connected() == 1, 15)
+
+
+def enos_ask(gateway, device, name, params, product="sub"):
+    """As EnOS's SDK for Python does it: a subscription, then the request with the sub-device's own topic."""
+    topic = f"/sys/{product}/{device}/ota/device/{name}"
+    number = f"{next(numbers)}"
+    gateway.subscribe(topic + "_reply")
+    gateway.publish(topic, json.dumps({"id": number, "version": "1.0", "method": f"ota.{name}", "params": params}))
+    reply = json.loads(gateway.take_topic(topic + "_reply").payload)
+    assert reply["id"] == number
+    return reply
+
+
+@pytest.fixture
+def sub_plan(site):
+    site.sql("INSERT INTO product(name, dialect) VALUES ('sub', 'enos');\n"
+             "INSERT INTO component(product, name) VALUES ('sub', 'default');\n")
+    site.package("sub", "default", "1.1")
+    site.plan("spring", "sub", [("default", "default-1.1")])
+    return lambda gateway, device: json.loads(gateway.take_topic(f"/sys/sub/{device}/ota/device/upgrade").payload)["params"]
+
+
+def test_sub_devices_of_enos_upgrade_over_their_gateways_connection(site, sub_plan, gateway):
+    """One logged in by itself, two in a batch, one bound: each is told on the gateway's connection, to its own topic."""
+    sub_login(gateway, "login", one("s1"))
+    sub_login(gateway, "login/batch", {"clientId": "gw", "timestamp": 7, "signMethod": "sha256", "subDevices": [
+        {"productKey": "sub", "deviceKey": name, "sign": sub_sign(name, "sub")} for name in ("s2", "s3")]})
+    assert topo(gateway, "add", [one("s0")])["code"] == 200
+    eventually(lambda: gateway.subscribe("/sys/sub/s0/ota/device/inform_reply")[0] < 128)
+    for device in ("s0", "s1", "s2", "s3"):
+        assert enos_ask(gateway, device, "inform", {"version": "1.0"})["code"] == 200
+        params = sub_plan(gateway, device)
+        assert params["version"] == "1.1" and params["fileUrl"].startswith("http://")
+        assert enos_ask(gateway, device, "progress", {"step": "50", "desc": ""})["code"] == 200
+        assert [one["version"] for one in enos_ask(gateway, device, "getversion", {})["data"]] == ["1.1"]
+        assert enos_ask(gateway, device, "inform", {"version": "1.1"})["code"] == 200
+        assert site.task(device, product="sub")["state"] == "succeeded"
+    assert not [m for m in gateway.all if "/sys/env/" in m.topic and "ota" in m.topic]
+
+
+def test_a_sub_device_that_has_logged_out_is_told_nothing(site, sub_plan, gateway):
+    site.want("spring", "paused")
+    sub_login(gateway, "login", one("s1"))
+    sub_login(gateway, "login", one("s2"))
+    for device in ("s1", "s2"):
+        enos_ask(gateway, device, "inform", {"version": "1.0"})
+    sub_login(gateway, "logout", {"productKey": "sub", "deviceKey": "s1"})
+    site.want("spring", "active")
+    sub_plan(gateway, "s2")
+    gateway.ping()
+    assert not [m for m in gateway.all if m.topic == "/sys/sub/s1/ota/device/upgrade"]
+    # It logs in again, and reports.
+    sub_login(gateway, "login", one("s1"))
+    enos_ask(gateway, "s1", "inform", {"version": "1.0"})
+    sub_plan(gateway, "s1")
+
+
+def test_a_gateway_that_loses_a_sub_device_to_another_keeps_its_connection(site, sub_plan, gateway):
+    secrets(site, ("env", "e2", SECRET))
+    wait_device(site, enos("e2"))
+    other = site.client(**enos("e2"), version=5)
+    for one_of in (gateway, other, gateway):
+        name = "e1" if one_of is gateway else "e2"
+        sub_login(one_of, "login", one("s1"), name)
+        enos_ask(one_of, "s1", "inform", {"version": "1.0"})
+        sub_plan(one_of, "s1")
+    gateway.ping()
+    other.ping()
+    assert "has connected again" not in site.log()
+
+
+@long_only
+def test_a_sub_device_that_only_logs_in_again_is_told(site, sub_plan, gateway):
+    """The SDK for Java logs its sub-devices in again after a break; its application does not report again."""
+    site.want("spring", "paused")
+    sub_login(gateway, "login", one("s1"))
+    enos_ask(gateway, "s1", "inform", {"version": "1.0"})
+    gateway.kill()
+    again = site.client(**enos("e1"), version=5)
+    sub_login(again, "login", one("s1"))
+    site.want("spring", "active")
+    sub_plan(again, "s1")
 
 
 @pytest.mark.parametrize("params, code", [

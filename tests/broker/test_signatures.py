@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from broker import eventually
+from broker import content, eventually
+from clouds import IDENTITY, LinkSdk
 from device import Device
 
 OTA_DEVICE = os.environ.get("OTA_DEVICE") or os.path.join(os.path.dirname(os.environ.get("OTA_PLUGIN", "")), "ota-device")
@@ -54,6 +55,28 @@ def test_only_what_the_key_has_signed_is_offered(site, keys):
     (keys / "manifest").write_bytes(manifest)
     (keys / "signature").write_bytes(base64.b64decode(download["signature"]))
     subprocess.run(["openssl", "dgst", "-sha256", "-verify", "site.pub", "-signature", "signature", "manifest"], cwd=keys, check=True)
+
+
+def test_alibabas_digestsign_is_the_signature_of_the_manifest(make_site, keys):
+    """Checked on the device's side with the bytes of the push alone, beside what `otactl package manifest` says was signed."""
+    site = make_site(options=IDENTITY)
+    site.product("lamp", ("default",), dialect="alibaba")
+    site.package("lamp", "default", "2.0.0", content("lamp"))
+    site.otactl("product", "key", "lamp", str(keys / "site.pub"))
+    manifest = site.otactl("package", "manifest", "lamp", "default-2.0.0").stdout
+    site.otactl("package", "sign", "lamp", "default-2.0.0", "--key", str(keys / "site.pem"))
+    site.plan("spring", "lamp", [("default", "default-2.0.0")])
+    device = LinkSdk(site)
+    device.inform("1.0.0")
+    data = device.push()["data"]
+    assert list(data) == ["size", "digestsign", "sign", "version", "signMethod", "url", "md5"]
+    (keys / "manifest").write_text(manifest)
+    (keys / "signature").write_bytes(base64.b64decode(data["digestsign"], validate=True))
+    verify = ["openssl", "dgst", "-sha256", "-verify", "site.pub", "-signature", "signature", "manifest"]
+    subprocess.run(verify, cwd=keys, check=True)
+    (keys / "manifest").write_text(manifest.replace("2.0.0", "2.0.1"))
+    assert subprocess.run(verify, cwd=keys, check=False, capture_output=True).returncode != 0
+    assert device.query()["data"] == {**data, "url": device.query()["data"]["url"]}
 
 
 def test_a_signature_made_elsewhere_is_attached(site, keys):

@@ -94,6 +94,27 @@ TEST(Wire, ProgressInANewConnectionShowsThatTheDeviceHasTheMessage) {
   EXPECT_NE(site.Got<Download>(), nullptr);
 }
 
+TEST(Wire, WhoNeverBeginsIsToldInAHundredConnections) {
+  Site site = Told();
+  Task& task = site.tasks.begin()->second;
+  for (int told = 1; told < 100; ++told) {
+    site.Connect();
+    site.Report({{"main", "1.0"}});
+    ASSERT_NE(site.Got<Download>(), nullptr) << told;
+    site.Report({{"main", "1.0"}});
+    ASSERT_EQ(site.Got<Download>(), nullptr) << told;
+    site.Pass(seconds(10));
+  }
+  EXPECT_EQ(task.state, TaskState::kAccepted);
+  EXPECT_EQ(task.offers, 100);
+  site.Connect();
+  site.Report({{"main", "1.0"}});
+  EXPECT_EQ(site.Got<Download>(), nullptr);
+  EXPECT_EQ(task.state, TaskState::kFailed);
+  EXPECT_EQ(task.reason, Reason::kDownloadTimeout);
+  EXPECT_EQ(task.detail, "told in 100 connections, and no further");
+}
+
 TEST(Wire, ProgressThatRepeatsWritesNothing) {
   Site site = Told();
   const std::string task = site.tasks.begin()->first;

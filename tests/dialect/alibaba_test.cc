@@ -339,6 +339,8 @@ TEST(AlibabaTopics, AreWhoseAndWhichWay) {
       {"/sys/P", false, true, "", Direction::kNone, {}},
       {"/shadow/get/P/D", false, true, "D", Direction::kNone, {}},
       {"/ext/session/P/D/combine/login_reply", false, true, "D", Direction::kNone, {}},
+      {"/ext/ntp/P/D/response", false, true, "D", Direction::kNone, {}},
+      {"/ext/error/P/D", false, true, "D", Direction::kNone, {}},
       {"/ext/register", false, false, "", Direction::kNone, {}},
       {"/ota/devices", false, false, "", Direction::kNone, {}},
   };
