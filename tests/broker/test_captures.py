@@ -3,12 +3,13 @@ byte, with the logins that they made. Only what the platform had answered is our
 
 import hashlib
 import json
+import re
 import struct
 
 import pytest
 
 import mqtt
-from broker import content, eventually
+from broker import ROOT, content, eventually
 from clouds import IDENTITY, crc16, fetch
 
 SECRET = "0123456789abcdef0123456789abcdef"  # of which the recorded passwords of Alibaba's devices were made
@@ -285,3 +286,14 @@ def test_enos_java(make_site, unsubscribes):
         assert d.take(base + "inform_reply").payload == b'{"id":"5","code":200,"data":{}}'
     d.send(publish(base + "upgrade_reply", f'{{"code":200,"data":"","id":"{push["id"]}","message":""}}'.encode()), b"\xe0\x00")
     site.wait_task("dkJ2", "succeeded", product="pkA1")
+
+
+@pytest.mark.parametrize("dialect", ["alibaba", "enos"])
+def test_the_documents_tables_name_tests_that_exist(dialect):
+    table = (ROOT / f"plugin/dialect/{dialect}.md").read_text().split("and the tests of it")[1]
+    python = "".join(path.read_text() for path in (ROOT / "tests/broker").glob("test_*.py"))
+    native = "".join(path.read_text() for path in (ROOT / "tests").glob("*/*_test.cc"))
+    names = re.findall(r"`(test_[a-z0-9_]+)`", table)
+    assert len(names) > 10
+    assert [name for name in names if f"def {name}(" not in python] == []
+    assert [name for name in re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", table) if f"TEST({name.replace('.', ', ')})" not in native] == []
