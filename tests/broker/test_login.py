@@ -292,6 +292,20 @@ def test_a_wrong_or_missing_key(tmp_path):
         site.close()
 
 
+def test_whatever_is_shown_shows_no_secret(site):
+    """Nor what is copied: a backup has the database, in which it is sealed, and the keys beside it."""
+    assert enters(site, alibaba("d1")) is True
+    backup = site.directory / "ota.tar"
+    site.otactl("backup", backup)
+    shown = [site.otactl(*words, check=False).stdout for words in (
+        ("device", "show", "ali/d1"), ("--json", "device", "show", "ali/d1"), ("log",), ("status",), ("sql", "SELECT * FROM device_logins"),
+        ("sql", "SELECT * FROM journal"), ("sql", "SELECT * FROM devices"), ("sql", "SELECT product, device, hex(sealed) FROM device_secret"))]
+    for data in (backup.read_bytes(), "".join(shown).encode(), site.log().encode()):
+        assert len(data) > 100
+        for secret in (SECRET.encode(), bytes.fromhex(SECRET), SECRET.upper().encode()):
+            assert secret not in data
+
+
 def test_a_copied_row_opens_nothing(site):
     site.bare("INSERT INTO device(product, name) VALUES ('ali', 'thief');\n"
               "INSERT INTO device_secret SELECT product, 'thief', sealed FROM device_secret WHERE device = 'd1';\n")

@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
+import mqtt
 from broker import Site, eventually, free_port
+from clouds import SECRET, signed
 
 
 def openssl(directory, *arguments):
@@ -23,15 +25,19 @@ def certificate(directory, name, subject):
 @pytest.fixture
 def tls(tmp_path):
     """A site with a second listener that asks for certificates; `identity` is by common name."""
+    yield from sites(tmp_path)
+
+
+def sites(tmp_path, lines=(), **options):
     openssl(tmp_path, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
             "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.crt")
     certificate(tmp_path, "server", "/CN=server")
     certificate(tmp_path, "d1", "/CN=d1.pumps.example")
     certificate(tmp_path, "stranger", "/CN=somebody")
     port = free_port()
-    site = Site(tmp_path, {"identity": "cn {device}.pumps.example product=pump"},
+    site = Site(tmp_path, {"identity": ["cn {device}.pumps.example product=pump", "username {device}&{product}"], **options},
                 lines=[f"listener {port} 127.0.0.1", "cafile {directory}/ca.crt", "certfile {directory}/server.crt",
-                       "keyfile {directory}/server.key", "require_certificate true"])
+                       "keyfile {directory}/server.key", "require_certificate true", *lines])
     site.tls_port = port
     yield site
     site.close()
@@ -72,3 +78,26 @@ def test_without_a_certificate_nobody_comes_in(tls):
     other.ping()
     assert tls.device_row("d1") is None
     assert eventually(lambda: tls.alive())
+
+
+@pytest.mark.parametrize("lines", [[], ["use_identity_as_username true"]])
+def test_certificates_beside_logins_by_secret(tmp_path, lines):
+    """With use_identity_as_username Mosquitto asks nobody, the certificate is the proof; without it, a client that gives no
+    user name is left to allow_anonymous. A device's own secret proves it on the other listener, and nothing else does."""
+    for site in sites(tmp_path, lines, login="defer"):
+        site.product("lamp", ("default",), dialect="alibaba")
+        site.pump()
+        site.otactl("device", "add", "lamp", "d1", "--secret-file", "-", stdin=SECRET)
+        site.restart()
+        assert ask(site, "d1", "d1")["code"] == 200
+        assert ask(site, "stranger", "d1", timeout="2") is None
+        client_id = "lamp.d1|timestamp=2524608000000,securemode=3,signmethod=hmacsha256|"
+
+        def enters(password):
+            try:
+                return site.client(client_id, "d1&lamp", password=password)
+            except (mqtt.Refused, mqtt.Closed):
+                return None
+        eventually(lambda: enters(signed("d1")))
+        assert not enters("0" * 64)
+        assert not site.one("SELECT 1 FROM device_state WHERE name='stranger'")
