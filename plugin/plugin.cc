@@ -295,7 +295,7 @@ class Service {
     if (IsTopology(topic.act) &&
         std::ranges::all_of(results, [](const auto& one) { return one.code == kOk; })) {
       engine::TopologyRequest binding{
-          gateway, Seen(gateway, client, true), topic.act, request->id, {}};
+          gateway, Seen(gateway, client, true), topic.act, request->id, {}, topic.word};
       for (dialect::SubResult& one : results) {
         binding.devices.push_back(std::move(one.device));
       }
@@ -464,7 +464,8 @@ class Service {
     using enum dialect::SessionCode;
     switch (act) {
       case dialect::SessionAct::kLogin:
-      case dialect::SessionAct::kLoginBatch: {
+      case dialect::SessionAct::kLoginBatch:
+      case dialect::SessionAct::kLoginList: {
         const dialect::SessionCode code = Prove(devices, gateway, sub, false, client);
         return code == kOk ? LogIn(gateway, sub.key, client) : code;
       }
@@ -479,6 +480,7 @@ class Service {
         return LogOut(sub.key, client);
       }
       case dialect::SessionAct::kLogout:
+      case dialect::SessionAct::kLogoutList:
       case dialect::SessionAct::kTopoGet:
         break;
     }
@@ -739,13 +741,14 @@ std::optional<dialect::SessionTopic> SessionOf(const Instance& instance, std::st
     return std::nullopt;
   }
   auto session = dialect::ParseSession(topic);
-  if (session && IsTopology(session->act)) {
-    // Gateways of other clouds have topics of the same name, with other words in them.
+  if (session) {
     const auto registry = instance.service->registry();
     const dialect::Dialect* dialect =
         registry ? dialect::DialectNamed(registry->DialectOf(session->product)) : nullptr;
-    if (dialect == nullptr || !dialect->gateways) {
-      return std::nullopt;
+    if (dialect != nullptr && !dialect->gateways.empty()) {
+      session->word = dialect->gateways;
+    } else if (IsTopology(session->act)) {
+      return std::nullopt;  // other gateways have topics of the same name, with other words in them
     }
   }
   return session;

@@ -14,7 +14,7 @@ namespace ota::core {
 namespace {
 
 // Who cannot say that it has the message is told anew in each connection, but not for ever.
-constexpr int kPushes = 100;
+constexpr int kPushes = 1000;
 
 const TaskComponent* CurrentOf(const Task& task) {
   for (const TaskComponent& component : task.components) {

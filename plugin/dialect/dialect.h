@@ -75,7 +75,8 @@ struct Dialect {
   bool single = false;
   bool takes_over = false;  // a second login of a device ends the first
   Signature signature = Signature::kNone;
-  bool gateways = false;  // they say which devices are behind them (session.h)
+  // As what its gateways name a device that they log in (session.h); empty: they log in none.
+  std::string_view gateways = {};
   // Version reports of one device that follow one another by less than this are judged together,
   // and nothing is sent before.
   core::seconds settle{0};

@@ -20,8 +20,10 @@ struct Row {
 };
 constexpr Row kActs[] = {
     // by SessionAct
-    {kSession, "combine/login"}, {kSession, "combine/login/batch"}, {kSession, "combine/logout"},
-    {kSys, "thing/topo/add"},    {kSys, "thing/topo/delete"},       {kSys, "thing/topo/get"},
+    {kSession, "combine/login"},        {kSession, "combine/login/batch"},
+    {kSession, "combine/batch_login"},  {kSession, "combine/logout"},
+    {kSession, "combine/batch_logout"}, {kSys, "thing/topo/add"},
+    {kSys, "thing/topo/delete"},        {kSys, "thing/topo/get"},
 };
 
 const char* MessageOf(SessionCode code) {
@@ -51,8 +53,13 @@ std::string Member(const json::Object& object, std::string_view name) {
   return TextOf(json::Find(object, name)).value_or("");
 }
 
-void WritePair(json::Writer& out, const core::DeviceKey& device) {
-  out.Name("productKey").Text(device.product).Name("deviceKey").Text(device.device);
+void WritePair(json::Writer& out, std::string_view word, const core::DeviceKey& device) {
+  out.Name("productKey").Text(device.product).Name(word).Text(device.device);
+}
+
+bool LogsOut(SessionAct act) {
+  return act == SessionAct::kLogout || act == SessionAct::kLogoutList ||
+         act == SessionAct::kTopoDelete;
 }
 
 }  // namespace
@@ -107,18 +114,20 @@ tl::expected<SessionRequest, SessionError> DecodeSession(SessionAct act, std::st
   }
   const json::Value* value = json::Find(*root, "params");
   const auto* params = value == nullptr ? nullptr : value->As<json::Object>();
+  const bool alone = act == SessionAct::kLogin || act == SessionAct::kLogout;
   const char* list_name = "params";
-  if (!IsTopology(act)) {
+  if (!IsTopology(act) && act != SessionAct::kLogoutList) {
     if (params == nullptr) {
       return fail("params: must be an object");
     }
-    value = act == SessionAct::kLoginBatch ? json::Find(*params, "subDevices") : nullptr;
-    list_name = "params.subDevices";
+    const bool batch = act == SessionAct::kLoginBatch;
+    value = alone ? nullptr : json::Find(*params, batch ? "subDevices" : "deviceList");
+    list_name = batch ? "params.subDevices" : "params.deviceList";
   }
-  const bool is_signed = act != SessionAct::kLogout && act != SessionAct::kTopoDelete;
   // In a batch clientId, timestamp and signMethod are said once.
   const auto add = [&](const json::Object& one, const json::Object& common) {
-    SubDevice device{{Member(one, "productKey"), Member(one, "deviceKey")},
+    const std::string_view word = json::Find(one, "deviceName") ? "deviceName" : "deviceKey";
+    SubDevice device{{Member(one, "productKey"), Member(one, word)},
                      Member(one, "sign"),
                      Member(common, "clientId"),
                      Member(common, "timestamp"),
@@ -129,12 +138,12 @@ tl::expected<SessionRequest, SessionError> DecodeSession(SessionAct act, std::st
     request.devices.push_back(std::move(device));
     const SubDevice& added = request.devices.back();
     return IsName(added.key.product) && IsName(added.key.device) &&
-           (!is_signed ||
+           (LogsOut(act) ||
             (!added.sign.empty() && !added.timestamp.empty() && !added.sign_method.empty()));
   };
   constexpr const char* kRule =
       "productKey, deviceKey, sign, timestamp and signMethod: must be texts";
-  if (value == nullptr && act != SessionAct::kLoginBatch && params != nullptr) {
+  if (alone) {
     return add(*params, *params) ? tl::expected<SessionRequest, SessionError>(request)
                                  : fail(kRule);
   }
@@ -158,7 +167,11 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
   const Row& row = kActs[static_cast<std::size_t>(topic.act)];
   encoded.topic = std::string(row.prefix) + std::string(topic.product) + "/" +
                   std::string(topic.device) + "/" + std::string(row.end) + std::string(kReply);
-  std::string text(message.empty() ? MessageOf(code) : message);
+  const bool is_alibaba = topic.word == "deviceName";
+  const auto tell = [is_alibaba](SessionCode said) {
+    return is_alibaba && said == SessionCode::kOk ? "success" : MessageOf(said);
+  };
+  std::string text(message.empty() ? tell(code) : message);
   json::Writer out;
   out.BeginObject().Name("id").Text(id);
   if (topic.act == SessionAct::kLoginBatch) {
@@ -167,7 +180,7 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
       for (const SubResult& one : results) {
         if ((one.code == SessionCode::kOk) == good) {
           out.BeginObject();
-          WritePair(out, one.device);
+          WritePair(out, topic.word, one.device);
           out.EndObject();
         }
       }
@@ -183,12 +196,21 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
     out.Name("code").Integer(static_cast<int>(code)).Name("data").BeginObject();
     part("loginedSubDevices", true);
     part("failedSubDevices", false);
-  } else if (topic.act == SessionAct::kTopoGet) {
+  } else if (topic.act == SessionAct::kTopoGet || topic.act == SessionAct::kLoginList ||
+             topic.act == SessionAct::kLogoutList) {
+    const auto bad = std::ranges::find_if(
+        results, [](const SubResult& one) { return one.code != SessionCode::kOk; });
+    if (bad != results.end()) {
+      code = bad->code;
+      text = MessageOf(code);
+    }
     out.Name("code").Integer(static_cast<int>(code)).Name("data").BeginArray();
     for (const SubResult& one : results) {
-      out.BeginObject();
-      WritePair(out, one.device);
-      out.EndObject();
+      if (bad == results.end() || one.code != SessionCode::kOk) {
+        out.BeginObject();
+        WritePair(out, topic.word, one.device);
+        out.EndObject();
+      }
     }
     out.EndArray().Name("message").Text(text).EndObject();
     encoded.payload = std::move(out).text();
@@ -206,11 +228,11 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
   } else {
     if (!results.empty()) {
       code = results.front().code;
-      text = MessageOf(code);
+      text = tell(code);
     }
     out.Name("code").Integer(static_cast<int>(code)).Name("data").BeginObject();
     if (!results.empty()) {
-      WritePair(out, results.front().device);
+      WritePair(out, topic.word, results.front().device);
     }
   }
   out.EndObject().Name("message").Text(text).EndObject();

@@ -1,6 +1,7 @@
-// How EnOS's gateways log their sub-devices in and out over their own connection, and say which
-// devices are behind them:
-//   /ext/session/PRODUCT/DEVICE/combine/login, .../combine/login/batch, .../combine/logout
+// How the clouds' gateways log their sub-devices in and out over their own connection, and say
+// which devices are behind them:
+//   /ext/session/PRODUCT/DEVICE/combine/login, .../combine/logout
+//   .../combine/login/batch (EnOS), .../combine/batch_login, .../combine/batch_logout (Alibaba)
 //   /sys/PRODUCT/DEVICE/thing/topo/add, .../thing/topo/delete, .../thing/topo/get
 // each answered on the same topic with `_reply`. PRODUCT and DEVICE are the gateway's. These say
 // who is there, not what is upgraded, so they are no uplinks and never reach the engine: decoded,
@@ -23,7 +24,16 @@ namespace ota::dialect {
 // In one message, and on one connection.
 inline constexpr std::size_t kMaxSubDevices = 200;
 
-enum class SessionAct { kLogin, kLoginBatch, kLogout, kTopoAdd, kTopoDelete, kTopoGet };
+enum class SessionAct {
+  kLogin,
+  kLoginBatch,
+  kLoginList,
+  kLogout,
+  kLogoutList,
+  kTopoAdd,
+  kTopoDelete,
+  kTopoGet
+};
 
 // Whether it is about the topology, which is kept, and not about this connection.
 bool IsTopology(SessionAct act);
@@ -33,6 +43,7 @@ struct SessionTopic {
   std::string_view device;
   SessionAct act = SessionAct::kLogin;
   bool reply = false;
+  std::string_view word = "deviceKey";  // Dialect::gateways
 };
 
 // Nothing for any other topic. Any bytes are allowed; the views point into `topic`.

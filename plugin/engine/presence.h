@@ -2,9 +2,10 @@
 // twice while the plugin runs and is not stored.
 //
 // Broker thread only. Proof that a device is there is a SUBSCRIBE check of its own topics or a
-// MESSAGE on them, and nothing else (plugin.cc sees to that): a WRITE check may be a will, a READ
-// check may be for a session that is away, a login may be the device's other program. The
-// connection that did either last is the one addressed. A stale disconnect may come after the new
+// MESSAGE on them, and in the dialects in which a second login of a device ends the first also a
+// login that it has signed; nothing else (plugin.cc sees to that): a WRITE check may be a will, a
+// READ check may be for a session that is away, any other login may be the device's other program.
+// The connection that did so last is the one addressed. A stale disconnect may come after the new
 // connection (mosquitto#2400) and is ignored. Every change goes to the inbox. Must not know
 // Mosquitto: a client is an address that is compared and never followed.
 #pragma once

@@ -46,7 +46,8 @@ core::Result<std::vector<core::DeviceKey>> Topology::Work(store::Store& store) {
       results.push_back({std::move(device), dialect::SessionCode::kOk});
     }
     auto reply = dialect::EncodeSession(
-        {request.gateway.product, request.gateway.device, request.act, true}, request.id, results);
+        {request.gateway.product, request.gateway.device, request.act, true, request.word},
+        request.id, results);
     answers_.push_back({Lane::kAnswer,
                         request.gateway,
                         request.connection,

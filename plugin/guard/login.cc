@@ -213,10 +213,6 @@ std::optional<crypto::Hash> ParseSignMethod(std::string_view method) {
                                : std::optional(static_cast<crypto::Hash>(found - kNames.begin()));
 }
 
-bool ProvesEnos(const SignedLogin& login, std::string_view secret, std::string_view proof) {
-  return Equal(ProofsOf(login, secret).digest, proof) && login.hash && login.timestamp;
-}
-
 LoginVerdict CheckLogin(const Registry* registry, const LoginRules& rules, std::string_view decoy,
                         const Credentials& credentials) {
   const auto& device = credentials.device;
@@ -258,10 +254,12 @@ SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
                         std::string_view proof, bool binds) {
   const auto device = registry.Find(login.product, login.device);
   const bool has_secret = device && !device->secret.empty();
-  const bool proved = ProvesEnos(login, has_secret ? device->secret : decoy, proof);
-  if (!proved || !has_secret ||
-      SignatureOf(registry.DialectOf(login.product)) != dialect::Signature::kDigest ||
-      IsCompressed(login.id)) {
+  const Proofs proofs = ProofsOf(login, has_secret ? device->secret : decoy);
+  const dialect::Signature signature = SignatureOf(registry.DialectOf(login.product));
+  const bool is_digest = signature == dialect::Signature::kDigest;
+  const bool proved = Equal(is_digest ? proofs.digest : proofs.hmac, proof);
+  if (!proved || !has_secret || signature == dialect::Signature::kNone || !login.hash ||
+      !login.timestamp || (is_digest && IsCompressed(login.id))) {
     return SubLogin::kWrong;
   }
   if (!device->gateway.empty() && !(binds && device->bound) &&

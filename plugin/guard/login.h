@@ -34,9 +34,6 @@ struct SignedLogin {
 // "hmacsha1", "sha256" and so on, in any case of letters; nothing for other text.
 std::optional<crypto::Hash> ParseSignMethod(std::string_view method);
 
-// Whether `proof` (hexadecimal, any case) is what a device of EnOS with `secret` makes of `login`.
-bool ProvesEnos(const SignedLogin& login, std::string_view secret, std::string_view proof);
-
 struct Credentials {
   std::string_view user;
   std::string_view client_id;
@@ -70,10 +67,10 @@ LoginVerdict CheckLogin(const Registry* registry, const LoginRules& rules, std::
 
 enum class SubLogin { kAccept, kWrong, kOtherGateway, kDisabled };
 
-// A sub-device that logs in over the connection of `gateway`, by EnOS's rule: it proves itself as
-// it would alone, and may do so behind its own gateway only, or behind any if it has none. What is
-// wrong with it is told only to who has its secret. `binds`: it is to be bound to the gateway, for
-// which another one's own word is no hindrance.
+// A sub-device that logs in over the connection of `gateway`: it proves itself as it would alone,
+// and may do so behind its own gateway only, or behind any if it has none. What is wrong with it is
+// told only to who has its secret. `binds`: it is to be bound to the gateway, for which another
+// one's own word is no hindrance.
 SubLogin CheckSubDevice(const Registry& registry, std::string_view decoy,
                         const core::DeviceKey& gateway, const SignedLogin& login,
                         std::string_view proof, bool binds = false);

@@ -344,6 +344,50 @@ def test_sub_devices_of_a_gateway(site):
     assert "has connected again" not in site.log()
 
 
+def sub(name, product="lamp", **changes):
+    """What LinkSDK's gateways say of a sub-device."""
+    return {"productKey": product, "deviceName": name, "clientId": f"{product}.{name}", "timestamp": "2524608000000",
+            "signMethod": "hmacsha256", "sign": signed(name, product), "cleanSession": "true", **changes}
+
+
+def ask(gateway, topic, params):
+    """The reply to what a gateway says of its sub-devices."""
+    number = str(next(gateway.ids))
+    gateway.client.subscribe(topic + "_reply", qos=0)
+    gateway.publish(topic, json.dumps({"id": number, "version": "1.0", "params": params}), 0)
+    reply = json.loads(gateway.take(topic + "_reply").payload)
+    assert list(reply) == ["id", "code", "data", "message"] and reply["id"] == number
+    return reply
+
+
+def test_a_gateway_logs_its_sub_devices_in(make_site):
+    """One by one, in a batch, and for good; each proves itself with its own secret, and is told on this connection."""
+    site, gateway, *_ = logging_in(make_site, "gw", "s1", "s2", "s3")
+    session, system = "/ext/session/lamp/gw/combine/", "/sys/lamp/gw/thing/topo/"
+    key = {"productKey": "lamp", "deviceName": "s1"}
+    assert ask(gateway, session + "login", sub("s1")) == {"id": "1", "code": 200, "data": key, "message": "success"}
+    wrong = ask(gateway, session + "batch_login", {"deviceList": [sub("s2"), sub("s3", sign="0")]})
+    assert (wrong["code"], wrong["data"]) == (742, [{**key, "deviceName": "s3"}])
+    reply = ask(gateway, session + "batch_login", {"deviceList": [sub("s2")]})
+    assert (reply["code"], reply["data"], reply["message"]) == (200, [{**key, "deviceName": "s2"}], "success")
+    assert ask(gateway, system + "add", [sub("s3", signmethod="hmacsha256")])["code"] == 200
+    assert ask(gateway, system + "get", {})["data"] == [{**key, "deviceName": "s3"}]
+    eventually(lambda: gateway.client.subscribe("/sys/lamp/s3/thing/service/property/set") == [1])
+    site.plan("spring", "lamp", [("default", "default-2.0.0")])
+    for name in ("s1", "s2", "s3"):
+        d = LinkSdk(site, name, connect=False)
+        d.client = gateway.client
+        d.inform("1.0.0")
+        assert d.push()["data"]["version"] == "2.0.0"
+        d.inform("2.0.0")
+        site.wait_task(name, "succeeded", product="lamp")
+    assert ask(gateway, session + "logout", key)["code"] == 200
+    assert ask(gateway, session + "batch_logout", [{**key, "deviceName": "s2"}])["code"] == 200
+    assert ask(gateway, system + "delete", [{**key, "deviceName": "s3"}])["code"] == 200
+    assert gateway.client.subscribe("/sys/lamp/s1/thing/service/property/set", "/sys/lamp/s2/thing/service/property/set") == [128, 128]
+    assert SECRET not in site.log()
+
+
 def test_a_device_in_upgrade_is_not_told_again(site):
     scene(site)
     d = LinkSdk(site)

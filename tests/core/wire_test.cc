@@ -94,10 +94,10 @@ TEST(Wire, ProgressInANewConnectionShowsThatTheDeviceHasTheMessage) {
   EXPECT_NE(site.Got<Download>(), nullptr);
 }
 
-TEST(Wire, WhoNeverBeginsIsToldInAHundredConnections) {
+TEST(Wire, WhoNeverBeginsIsToldInAThousandConnections) {
   Site site = Told();
   Task& task = site.tasks.begin()->second;
-  for (int told = 1; told < 100; ++told) {
+  for (int told = 1; told < 1000; ++told) {
     site.Connect();
     site.Report({{"main", "1.0"}});
     ASSERT_NE(site.Got<Download>(), nullptr) << told;
@@ -106,13 +106,13 @@ TEST(Wire, WhoNeverBeginsIsToldInAHundredConnections) {
     site.Pass(seconds(10));
   }
   EXPECT_EQ(task.state, TaskState::kAccepted);
-  EXPECT_EQ(task.offers, 100);
+  EXPECT_EQ(task.offers, 1000);
   site.Connect();
   site.Report({{"main", "1.0"}});
   EXPECT_EQ(site.Got<Download>(), nullptr);
   EXPECT_EQ(task.state, TaskState::kFailed);
   EXPECT_EQ(task.reason, Reason::kDownloadTimeout);
-  EXPECT_EQ(task.detail, "told in 100 connections, and no further");
+  EXPECT_EQ(task.detail, "told in 1000 connections, and no further");
 }
 
 TEST(Wire, ProgressThatRepeatsWritesNothing) {

@@ -97,6 +97,43 @@ TEST(Session, ATopologyIsToldInAnArrayEachDeviceWithItsSignature) {
                           R"({"productKey":"pk","deviceKey":"d2"}],"message":""})");
 }
 
+// Alibaba's gateways: another word, lists of their own, a message.
+TEST(Session, AlibabasGatewaysNameDevicesOtherwise) {
+  SessionTopic topic = *ParseSession("/ext/session/P/G/combine/batch_login");
+  EXPECT_EQ(topic.act, SessionAct::kLoginList);
+  topic.word = "deviceName";
+  const auto request = DecodeSession(
+      topic.act,
+      R"({"id":"1","params":{"deviceList":[{"productKey":"P","deviceName":"s1","clientId":"P.s1",)"
+      R"("timestamp":"2524608000000","signMethod":"hmacSha256","sign":"AB","cleanSession":"false"},)"
+      R"({"productKey":"P","deviceName":"s2","clientId":"c","timestamp":7,"signMethod":"hmacMd5","sign":"CD"}]}})");
+  ASSERT_TRUE(request) << request.error().message;
+  ASSERT_EQ(request->devices.size(), 2u);
+  EXPECT_EQ(request->devices[1].key, (core::DeviceKey{"P", "s2"}));
+  EXPECT_EQ(request->devices[1].client_id, "c");
+  EXPECT_EQ(request->devices[1].timestamp, "7");
+  const SubResult good[] = {{{"P", "s1"}, SessionCode::kOk}, {{"P", "s2"}, SessionCode::kOk}};
+  EXPECT_EQ(EncodeSession(topic, "1", good).payload,
+            R"({"id":"1","code":200,"data":[{"productKey":"P","deviceName":"s1"},)"
+            R"({"productKey":"P","deviceName":"s2"}],"message":"success"})");
+  const SubResult bad[] = {{{"P", "s1"}, SessionCode::kOk}, {{"P", "s2"}, SessionCode::kWrongSign}};
+  EXPECT_EQ(EncodeSession(topic, "1", bad).payload,
+            R"({"id":"1","code":742,"data":[{"productKey":"P","deviceName":"s2"}],)"
+            R"("message":"Sign check failed"})");
+  const auto out = DecodeSession(
+      ParseSession("/ext/session/P/G/combine/batch_logout")->act,
+      R"({"id":2,"params":[{"productKey":"P","deviceName":"s1"},{"productKey":"P","deviceName":"s2"}]})");
+  ASSERT_TRUE(out) << out.error().message;
+  EXPECT_EQ(out->devices.size(), 2u);
+  topic = *ParseSession("/ext/session/P/G/combine/login");
+  topic.word = "deviceName";
+  EXPECT_EQ(
+      EncodeSession(topic, "3", {good, 1}).payload,
+      R"({"id":"3","code":200,"data":{"productKey":"P","deviceName":"s1"},"message":"success"})");
+  EXPECT_FALSE(DecodeSession(SessionAct::kLoginList, R"({"params":{"deviceList":[]}})"));
+  EXPECT_FALSE(DecodeSession(SessionAct::kLogoutList, R"({"params":{}})"));
+}
+
 TEST(Session, WhatIsNoRequestIsRefusedWithItsId) {
   const auto error = [](SessionAct act, const char* payload) {
     const auto request = DecodeSession(act, payload);

@@ -18,6 +18,11 @@ namespace {
 
 using fuzz::Check;
 
+bool LogsOut(SessionAct act) {
+  return act == SessionAct::kLogout || act == SessionAct::kLogoutList ||
+         act == SessionAct::kTopoDelete;
+}
+
 // As a gateway would send it. Texts in which nothing had to be escaped or replaced.
 std::string Written(SessionAct act, const SessionRequest& request) {
   json::Writer out;
@@ -26,20 +31,24 @@ std::string Written(SessionAct act, const SessionRequest& request) {
       out.Name("productKey").Text(device.key.product).Name("deviceKey").Text(device.key.device);
       out.Name("sign").Text(device.sign);
     }
-    if (common && act != SessionAct::kLogout && act != SessionAct::kTopoDelete) {
+    if (common && !LogsOut(act)) {
       out.Name("clientId").Text(device.client_id).Name("timestamp").Text(device.timestamp);
       out.Name("signMethod").Text(device.sign_method);
     }
   };
   out.BeginObject().Name("id").Text(request.id).Name("params");
   const bool batch = act == SessionAct::kLoginBatch;
-  if (batch || !IsTopology(act)) {
+  const bool list = act == SessionAct::kLoginList;
+  const bool array = IsTopology(act) || act == SessionAct::kLogoutList;
+  if (!array) {
     out.BeginObject();
+  }
+  if (!array && !list) {
     members(request.devices.front(), !batch, true);
   }
-  if (batch || IsTopology(act)) {
-    if (batch) {
-      out.Name("subDevices");
+  if (batch || list || array) {
+    if (batch || list) {
+      out.Name(batch ? "subDevices" : "deviceList");
     }
     out.BeginArray();
     for (const SubDevice& device : request.devices) {
@@ -49,7 +58,7 @@ std::string Written(SessionAct act, const SessionRequest& request) {
     }
     out.EndArray();
   }
-  if (batch || !IsTopology(act)) {
+  if (!array) {
     out.EndObject();
   }
   out.EndObject();
@@ -74,7 +83,7 @@ void CheckRequest(SessionAct act, std::string_view payload) {
   Check(request->devices.empty() == (act == SessionAct::kTopoGet) &&
             request->devices.size() <= kMaxSubDevices,
         "1 to 200 devices");
-  Check(act == SessionAct::kLoginBatch || IsTopology(act) || request->devices.size() == 1,
+  Check((act != SessionAct::kLogin && act != SessionAct::kLogout) || request->devices.size() == 1,
         "one but in a batch");
   // The writer replaces control characters, once; a longer text than may be sent is none.
   const auto written = DecodeSession(act, Written(act, *request));
@@ -87,8 +96,7 @@ void CheckRequest(SessionAct act, std::string_view payload) {
   std::vector<SubResult> results;
   for (const SubDevice& device : request->devices) {
     Check(IsName(device.key.product) && IsName(device.key.device), "valid names");
-    Check(act == SessionAct::kLogout || act == SessionAct::kTopoDelete || !device.sign.empty(),
-          "a sign");
+    Check(LogsOut(act) || !device.sign.empty(), "a sign");
     results.push_back({device.key, SessionCode::kWrongSign});
   }
   const Encoded reply = EncodeSession(topic, request->id, results);
@@ -107,9 +115,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   using ota::dialect::SessionAct;
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): bytes are what a payload is.
   const std::string_view text(reinterpret_cast<const char*>(bytes), size);
-  for (const SessionAct act :
-       {SessionAct::kLogin, SessionAct::kLoginBatch, SessionAct::kLogout, SessionAct::kTopoAdd,
-        SessionAct::kTopoDelete, SessionAct::kTopoGet}) {
+  for (const SessionAct act : {SessionAct::kLogin, SessionAct::kLoginBatch, SessionAct::kLoginList,
+                               SessionAct::kLogout, SessionAct::kLogoutList, SessionAct::kTopoAdd,
+                               SessionAct::kTopoDelete, SessionAct::kTopoGet}) {
     ota::dialect::CheckRequest(act, text);
   }
   if (const auto topic = ota::dialect::ParseSession(text)) {
