@@ -198,8 +198,9 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
     part("failedSubDevices", false);
   } else if (topic.act == SessionAct::kTopoGet || topic.act == SessionAct::kLoginList ||
              topic.act == SessionAct::kLogoutList) {
-    const auto bad = std::ranges::find_if(
-        results, [](const SubResult& one) { return one.code != SessionCode::kOk; });
+    const auto bad = std::ranges::find_if(results, [&](const SubResult& one) {
+      return topic.act != SessionAct::kTopoGet && one.code != SessionCode::kOk;
+    });
     if (bad != results.end()) {
       code = bad->code;
       text = MessageOf(code);
