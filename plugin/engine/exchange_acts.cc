@@ -48,8 +48,9 @@ store::Status Exchange::Silent(const core::DeviceKey& key, std::uint64_t generat
     return tl::unexpected(loaded.error());
   }
   core::Snapshot& snapshot = loaded->snapshot;
+  const std::optional<core::Task>& open = snapshot.open;
   if (snapshot.device.id == 0 || snapshot.device.disabled ||
-      (snapshot.open && core::InUpgrade(*snapshot.open))) {
+      (open && core::IsInFlight(open->state) && core::InUpgrade(*open))) {
     return {};  // it goes on; a message would begin a second download beside the first
   }
   snapshot.device.reported_connection = generation;

@@ -289,6 +289,19 @@ def test_who_connects_again_and_says_nothing_is_told(make_site):
     site.wait_task("d1", "succeeded", product="lamp")
 
 
+def test_a_retry_reaches_who_has_connected_again_in_silence(make_site):
+    site, d = logging_in(make_site, "d1")
+    site.plan("spring", "lamp", [("default", "default-2.0.0")], retry_max=1, retry_interval_s=4)
+    d.inform("1.0.0")
+    d.push()
+    d.progress(0)
+    d.progress(-2, "no route")
+    site.wait_task("d1", "retrying", product="lamp")
+    d.client.kill()
+    d.connect()
+    d.push()
+
+
 @pytest.mark.parametrize("act", ["subscribes", "publishes"])
 def test_without_logins_a_system_topic_shows_that_it_is_there(site, act):
     scene(site, wanted="draft")
