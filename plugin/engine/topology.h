@@ -22,7 +22,7 @@ struct TopologyRequest {
   dialect::SessionAct act = dialect::SessionAct::kTopoGet;
   std::string id;
   std::vector<core::DeviceKey> devices;
-  std::string_view word;  // SessionTopic::word, which lasts
+  std::string_view word = {};  // SessionTopic::word, which lasts
 };
 
 class Topology {
