@@ -190,7 +190,7 @@ class Exchange {
   store::Status Judge(Loaded loaded, const Arrival& arrival, const core::Uplink& uplink, Lane lane);
   bool IsRepeated(const Arrival& arrival);
   std::optional<Message> Address(dialect::Encoded encoded, const core::DeviceKey& key,
-                                 const Connection& connection, Lane lane);
+                                 const Connection& connection, Lane lane, PushLimit& limit);
   void Drop(const Arrival& arrival, const core::Reply& reply);
   store::Status Apply(Loaded& loaded, core::Decision decision, Lane lane,
                       const core::Uplink* uplink, int depth = 0);
@@ -214,7 +214,8 @@ class Exchange {
   std::map<std::string, WindowNow> windows_;  // by plan
   Outcome outcome_;
   Bursts bursts_;
-  PushLimit push_limit_;
+  PushLimit push_limit_{kPushesPerHour};
+  PushLimit answer_limit_{kAnswersPerHour};
   int dropped_ =
       0;  // uplinks that were wrong and whose devices get no replies, since the last line
   std::optional<core::Instant> dropped_said_;

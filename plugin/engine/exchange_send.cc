@@ -73,7 +73,8 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
       if (!encoded) {
         continue;
       }
-      if (auto message = Address(std::move(*encoded), key, *connection, lane)) {
+      PushLimit& limit = reply != nullptr ? answer_limit_ : push_limit_;
+      if (auto message = Address(std::move(*encoded), key, *connection, lane, limit)) {
         messages.push_back(std::move(*message));
         replies = reply != nullptr;
       } else if (reply != nullptr && reply->code != core::ReplyCode::kOk && uplink != nullptr) {
@@ -152,17 +153,19 @@ bool Exchange::AddUrls(core::Download& download, std::int64_t device) {
 
 // The message for the device; nothing: its dialect has no such message, or it had too many.
 std::optional<Message> Exchange::Address(dialect::Encoded encoded, const core::DeviceKey& key,
-                                         const Connection& connection, Lane lane) {
+                                         const Connection& connection, Lane lane,
+                                         PushLimit& limit) {
   if (encoded.topic.empty()) {
     return std::nullopt;
   }
   if (encoded.addressed) {
-    const PushLimit::Answer answer = push_limit_.Count(key, now_.steady);
+    const PushLimit::Answer answer = limit.Count(key, now_.steady);
     if (answer == PushLimit::Answer::kFirstRefused) {
       outcome_.log.push_back(
           {LogLevel::kWarning, "device " + key.product + '/' + key.device + " has been sent " +
-                                   std::to_string(kPushesPerHour) +
-                                   " messages within an hour; it gets no more until that is over"});
+                                   std::to_string(limit.per_hour()) +
+                                   (&limit == &answer_limit_ ? " answers" : " messages") +
+                                   " within an hour; it gets no more until that is over"});
     }
     if (answer != PushLimit::Answer::kSend) {
       return std::nullopt;
@@ -213,7 +216,8 @@ void Exchange::ReplyTo(const Arrival& arrival, core::Reply reply) {
   if (!encoded) {
     return;
   }
-  if (auto message = Address(std::move(*encoded), arrival.device, *connection, Lane::kAnswer)) {
+  if (auto message =
+          Address(std::move(*encoded), arrival.device, *connection, Lane::kAnswer, answer_limit_)) {
     outcome_.messages.push_back(std::move(*message));
   } else {
     Drop(arrival, reply);

@@ -11,10 +11,15 @@
 namespace ota::engine {
 
 inline constexpr int kPushesPerHour = 60;
+inline constexpr int kAnswersPerHour = 240;  // a device may ask every 15 s
 
 class PushLimit {
  public:
   enum class Answer { kSend, kFirstRefused, kRefused };
+
+  explicit PushLimit(int per_hour) : per_hour_(per_hour) {}
+
+  int per_hour() const { return per_hour_; }
 
   Answer Count(const core::DeviceKey& device, core::Instant now) {
     if (now - pruned_ >= kHour || now < pruned_) {
@@ -28,9 +33,9 @@ class PushLimit {
       hour = {now, 0};
     }
     ++hour.sent;
-    return hour.sent <= kPushesPerHour       ? Answer::kSend
-           : hour.sent == kPushesPerHour + 1 ? Answer::kFirstRefused
-                                             : Answer::kRefused;
+    return hour.sent <= per_hour_       ? Answer::kSend
+           : hour.sent == per_hour_ + 1 ? Answer::kFirstRefused
+                                        : Answer::kRefused;
   }
 
  private:
@@ -40,6 +45,7 @@ class PushLimit {
     core::Instant begin{};
     int sent = 0;
   };
+  const int per_hour_;
   std::unordered_map<core::DeviceKey, Hour> hours_;
   core::Instant pruned_{};
 };

@@ -541,18 +541,19 @@ def test_a_file_that_is_too_long_for_mqtt_waits_with_a_reason(site):
     d.no_push()
 
 
-def test_at_most_sixty_messages_an_hour_without_a_subscription(site):
-    scene(site)
-    d = LinkSdk(site, ack=False)
-    d.inform("1.0.0")
-    d.push()
-    for n in range(200):
-        d.publish(d.thing("ota/firmware/get"), '{"id":1,"params":{}}', 0)
-        if n % 20 == 0:
-            d.client.ping()
-    site.wait_log("60 messages within an hour")
+def test_who_subscribes_to_nothing_gets_so_many_messages_an_hour(site):
+    """What the broker cannot deliver of them it would keep for ever. That it asks in vain keeps no push from a device."""
+    scene(site, wanted="draft")
+    d = LinkSdk(site)
+    for _ in range(240):
+        assert d.query()["data"] == {}
+    d.publish(d.thing("ota/firmware/get"), '{"id":1,"params":{}}', 0)
+    site.wait_log("lamp/d1 has been sent 240 answers within an hour")
     d.client.ping()
-    assert len(d.client.all) <= 60
+    assert len(d.client.all) == 240
+    d.inform("1.0.0")
+    site.want("spring", "active")
+    d.push()
 
 
 def test_reports_in_hand_survive_the_end_of_the_broker(site):

@@ -102,7 +102,7 @@ TEST(Bursts, KeepTheirSize) {
 }
 
 TEST(PushLimit, IsSixtyAnHourForEachDevice) {
-  PushLimit limit;
+  PushLimit limit(kPushesPerHour);
   for (int i = 0; i < kPushesPerHour; ++i) {
     EXPECT_EQ(limit.Count(kLamp, kStart), PushLimit::Answer::kSend);
   }
