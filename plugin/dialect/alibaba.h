@@ -9,9 +9,9 @@
 
 namespace ota::dialect::alibaba {
 
-inline constexpr std::string_view kPrefixes[] = {"/ota/device/", "/sys/", "/shadow/get/",
-                                                 "/shadow/update/", "/ext/session/",
-                                                 "/ext/ntp/", "/ext/error/"};
+inline constexpr std::string_view kPrefixes[] = {"/ota/device/",    "/sys/",         "/shadow/get/",
+                                                 "/shadow/update/", "/ext/session/", "/ext/ntp/",
+                                                 "/ext/error/"};
 
 inline constexpr std::int64_t kMaxBlockFileBytes = std::int64_t{16} * 1024 * 1024;
 
