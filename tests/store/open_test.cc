@@ -466,7 +466,8 @@ TEST_F(Open, TheReadableSchemaIsWhatTheStepsGive) {
   Close();
   ASSERT_EQ(Shell(Read(std::string(OTA_SOURCE_DIR) + "/schema/schema.sql"), "whole.db"), "");
   EXPECT_EQ(SchemaOf(path()), SchemaOf(directory_ / "whole.db")) << "run scripts/schema.sh";
-  const std::string rows = "SELECT * FROM profile; SELECT * FROM before_insert; SELECT * FROM dialect;";
+  const std::string rows =
+      "SELECT * FROM profile; SELECT * FROM before_insert; SELECT * FROM dialect;";
   EXPECT_EQ(Shell(rows), Shell(rows, "whole.db"));
 }
 
