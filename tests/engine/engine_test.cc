@@ -397,7 +397,7 @@ TEST_F(Site, ALockHeldForAnHourFailsNobody) {
   // The device of this uplink is heard when the lock is let go; the engine waits for it from now
   // on.
   ASSERT_TRUE(Until([&] {
-    passed_ms_ += 1;
+    passed_ms_ += 10;
     return engine_->passive();
   })) << Log();
   passed_ms_ += 3'600'000;
