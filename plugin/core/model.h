@@ -266,7 +266,8 @@ struct Plan {
   std::optional<Instant> end;    // nothing is offered afterwards
   AtEnd at_end = AtEnd::kStop;
   bool cancels_open = true;  // a cancel of the plan also ends the tasks that are open
-  // Canceled, but for the tasks that it has (004-73): no device joins any more, `wanted` is kActive.
+  // Canceled, but for the tasks that it has (004-73): no device joins any more, `wanted` is
+  // kActive.
   bool closed = false;
   std::optional<Window> window;
   std::optional<int> rate;                       // offers per minute, spread evenly

@@ -33,10 +33,10 @@ struct ColumnInfo {
 
 struct WatchState {
   bool installed = false;
-  bool script = false;    // a statement of a script is prepared: the authorizer refuses
-  std::string refusal;    // what it said last
-  std::string row;        // the row that was about to change last
-  std::string table;      // its table, and its values as they would be
+  bool script = false;  // a statement of a script is prepared: the authorizer refuses
+  std::string refusal;  // what it said last
+  std::string row;      // the row that was about to change last
+  std::string table;    // its table, and its values as they would be
   std::map<std::string, Value, std::less<>> values;
   std::int64_t rows = 0;  // of the statement
   Changes changes;
