@@ -274,3 +274,43 @@ CREATE TRIGGER hold_times_update AFTER UPDATE OF until_ms ON hold BEGIN
   SELECT RAISE(ABORT, 'hold.until_ms: is in seconds, it seems; times are milliseconds: unixepoch(...) * 1000')
     WHERE NEW.until_ms BETWEEN 1000000000 AND 99999999999;
 END;
+
+-- A refusal is no failure; a plan can ask for it to come again nevertheless.
+DROP TRIGGER plan_retry_insert;
+CREATE TRIGGER plan_retry_insert AFTER INSERT ON plan_retry BEGIN
+  SELECT RAISE(ABORT, 'plan_retry.plan: there is no such plan; insert it first')
+    WHERE NOT EXISTS (SELECT 1 FROM plan WHERE name = NEW.plan);
+  SELECT RAISE(ABORT,
+      'plan_retry.reason: is no failure that can be tried again: device_failed, download_failed, verify_failed, write_failed, rolled_back, foreign_version, spelling, no_full_progress, download_timeout, install_timeout, reboot_timeout, not_kept, timeout; or device_refused, to offer it again')
+    WHERE NEW.reason NOT IN ('device_failed', 'download_failed', 'verify_failed', 'write_failed', 'rolled_back',
+        'foreign_version',
+      'spelling', 'no_full_progress', 'download_timeout', 'install_timeout', 'reboot_timeout', 'not_kept', 'timeout',
+      'device_refused');
+  SELECT RAISE(ABORT,
+      'plan_retry: the plan is no draft any more, so this cannot change; cancel it (plan.wanted=''canceled'') and make a new plan')
+    WHERE (SELECT found FROM before_insert) <> 'same' AND (SELECT wanted FROM plan WHERE name = NEW.plan) <> 'draft';
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'plan_retry', 'insert', (SELECT product FROM plan WHERE name =
+        NEW.plan), NEW.plan, NEW.reason FROM now
+    WHERE (SELECT found FROM before_insert) <> 'same';
+END;
+DROP TRIGGER plan_retry_update;
+CREATE TRIGGER plan_retry_update AFTER UPDATE ON plan_retry WHEN (NEW.plan, NEW.reason) IS NOT (OLD.plan, OLD.reason)
+    BEGIN
+  SELECT RAISE(ABORT, 'plan_retry: names are keys and never change; insert a new row and delete this one')
+    WHERE (NEW.plan, NEW.reason) IS NOT (OLD.plan, OLD.reason);
+  SELECT RAISE(ABORT, 'plan_retry.plan: there is no such plan; insert it first')
+    WHERE NOT EXISTS (SELECT 1 FROM plan WHERE name = NEW.plan);
+  SELECT RAISE(ABORT,
+      'plan_retry.reason: is no failure that can be tried again: device_failed, download_failed, verify_failed, write_failed, rolled_back, foreign_version, spelling, no_full_progress, download_timeout, install_timeout, reboot_timeout, not_kept, timeout; or device_refused, to offer it again')
+    WHERE NEW.reason NOT IN ('device_failed', 'download_failed', 'verify_failed', 'write_failed', 'rolled_back',
+        'foreign_version',
+      'spelling', 'no_full_progress', 'download_timeout', 'install_timeout', 'reboot_timeout', 'not_kept', 'timeout',
+      'device_refused');
+  SELECT RAISE(ABORT,
+      'plan_retry: the plan is no draft any more, so this cannot change; cancel it (plan.wanted=''canceled'') and make a new plan')
+    WHERE (SELECT wanted FROM plan WHERE name = OLD.plan) <> 'draft';
+  INSERT INTO journal(at_ms, import, "table", act, product, key, detail)
+    SELECT ms, (SELECT id FROM import WHERE open = 1), 'plan_retry', 'update', (SELECT product FROM plan WHERE name =
+        NEW.plan), NEW.plan, NEW.reason FROM now;
+END;

@@ -11,6 +11,8 @@
 namespace ota::core {
 namespace {
 
+// After a refusal, as after a device's own `retryAfter` [N-19].
+constexpr seconds kShortestAgain{60};
 constexpr std::int64_t kMaxWindow = 262144;  // bytes of one block request [N-28]
 
 Answer Conflict(const Task& task) {
@@ -74,12 +76,30 @@ void ReturnToSource(Draft& draft) {
   }
 }
 
+// The device does not want it: later, if it says when, or if the plan asks those again that refuse.
+void Refuse(Draft& draft, std::optional<seconds> later, int code, const std::string& why) {
+  Task& task = *draft.s.open;
+  const Reason reason = later ? Reason::kNotYet : Reason::kDeviceRefused;
+  const Retry& retry = task.plan->retry;
+  if (!later && std::ranges::find(retry.reasons, Reason::kDeviceRefused) != retry.reasons.end()) {
+    later = std::max(retry.interval, kShortestAgain);
+  }
+  if (!later || !Step(task.state, TaskEvent::kPostpone)) {
+    task.code = code;
+    draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, why);
+    return;
+  }
+  if (TaskComponent* current = draft.Current()) {
+    current->state = ComponentState::kPending;
+  }
+  draft.Apply(task, TaskEvent::kPostpone, reason, why, later);
+}
+
 void OnFailure(Draft& draft, const Progress& progress) {
   const bool rolled_back = progress.state == ProgressState::kRolledBack;
   const int code = progress.code.value_or(rolled_back ? 0 : -1);
   if (code == kRefusedCode && !rolled_back) {
-    draft.s.open->code = code;
-    draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, progress.message);
+    Refuse(draft, std::nullopt, code, progress.message);
     return;
   }
   const Reason reason = rolled_back ? Reason::kRolledBack : ReasonOf(code);
@@ -142,18 +162,6 @@ void ClearDebts(Draft& draft) {
   }
 }
 
-void Decline(Draft& draft, const Confirm& confirm) {
-  if (confirm.retry_after) {
-    if (TaskComponent* current = draft.Current()) {
-      current->state = ComponentState::kPending;
-    }
-    draft.Apply(*draft.s.open, TaskEvent::kPostpone, Reason::kNotYet, confirm.reason,
-                confirm.retry_after);
-  } else {
-    draft.End(TaskEvent::kRefuse, Reason::kDeviceRefused, confirm.reason);
-  }
-}
-
 // The file that a request means; null: there is none.
 const File* FileOf(const FileSet& set, const BlockRequest& request) {
   if (!request.file_id) {
@@ -210,7 +218,7 @@ Answer OnConfirm(Draft& draft, const Confirm& confirm) {
     if (!asked && !(task.state == TaskState::kAccepted && draft.s.product.auto_confirm)) {
       return Conflict(task);
     }
-    Decline(draft, confirm);
+    Refuse(draft, confirm.retry_after, 0, confirm.reason);
   } else if (asked) {
     draft.Apply(task, TaskEvent::kAccept);
     draft.Proceed();

@@ -80,7 +80,9 @@ bool IsRetried(const Retry& retry, Reason reason) {
   };
   constexpr std::array kTimeouts{Reason::kDownloadTimeout, Reason::kInstallTimeout,
                                  Reason::kRebootTimeout, Reason::kTimeout};
-  return retry.reasons.empty() ? !in(kTimeouts) : in(retry.reasons);
+  const bool named =
+      std::ranges::any_of(retry.reasons, [](Reason one) { return one != Reason::kDeviceRefused; });
+  return named ? in(retry.reasons) : !in(kTimeouts);
 }
 
 bool RunsOnSilence(TaskState state) {

@@ -219,7 +219,9 @@ enum class Reason;
 struct Retry {
   int max = 0;  // attempts after the first
   seconds interval{600};
-  std::vector<Reason> reasons = {};  // failures that are tried again; empty: all but time-outs
+  // Failures that are tried again; none: all but time-outs. kDeviceRefused: who refuses is asked
+  // again.
+  std::vector<Reason> reasons = {};
 };
 
 // When a plan halts by itself; a person lets it go on. 0 switches a rule off.

@@ -711,11 +711,30 @@ TEST(Retry, AllFailuresButTimeOutsAreTriedAgain) {  // 004-71 004-72 C13
   }
 }
 
-TEST(Retry, ARefusalIsNeverTriedAgain) {  // C19
+TEST(Retry, ARefusalIsNoFailureThatIsTriedAgain) {  // C19
+  Site site = Accepted();
+  site.plans[0]->retry = {5, seconds(0)};
+  site.Tell(site.Of("spring").name, "main", PS::kFailed, {}, -5);
+  EXPECT_EQ(site.State(), TaskState::kRefused);
+}
+
+TEST(Retry, ARefusalComesAgainWhereThePlanSaysSoButNotInAMinute) {  // C19
   Site site = Accepted();
   site.plans[0]->retry = {5, seconds(0), {Reason::kDeviceRefused}};
   site.Tell(site.Of("spring").name, "main", PS::kFailed, {}, -5);
+  EXPECT_EQ(site.State(), TaskState::kPostponed);
+  EXPECT_EQ(site.Of("spring").reason, Reason::kDeviceRefused);
+  EXPECT_EQ(*site.Of("spring").deadline - site.now.steady, seconds(60));
+}
+
+TEST(Retry, ARefusalOfWhatIsUnderWayIsFinal) {
+  Site site = Accepted();
+  site.plans[0]->retry = {5, seconds(0), {Reason::kDeviceRefused}};
+  const std::string name = site.Of("spring").name;
+  site.Tell(name, "main", PS::kDownloading);
+  site.Tell(name, "main", PS::kFailed, {}, -5);
   EXPECT_EQ(site.State(), TaskState::kRefused);
+  EXPECT_EQ(site.Of("spring").code, -5);
 }
 
 TEST(Timeout, RunsFromTheFirstProgressWhateverTheDeviceSays) {  // 004-34 004-55
