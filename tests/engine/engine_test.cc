@@ -20,6 +20,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "store/scratch.h"
+
 namespace ota::engine {
 namespace {
 
@@ -32,9 +34,8 @@ constexpr std::chrono::seconds kPatience{20};
 class Site : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "ota-engine-XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
+    directory_ = store::MakeScratch();
+    ASSERT_FALSE(directory_.empty());
     std::filesystem::create_directory(directory_ / "packages");
     options_.database = (directory_ / "ota.db").string();
     options_.packages = (directory_ / "packages").string();
