@@ -48,7 +48,6 @@ struct Arguments {
   std::string until;
   std::string reason;
   bool off = false;
-  bool all = false;
   std::string tasks;
 };
 
@@ -260,21 +259,18 @@ class CommandLine {
           ->add_option("PLAN", args_.plan)
           ->required();
     }
-    CLI::App* cancel =
-        Command(*group, "cancel",
-                "Cancel a plan, for good: no device joins any more. Of its tasks end those that\n"
-                "plan.at_cancel says, else the profile of the product (`all` in most).",
-                "plan cancel spring --tasks queued", [this] {
-                  return SetWanted(args_.context, args_.plan, "", "canceled",
-                                   args_.all ? "all" : args_.tasks);
-                });
+    CLI::App* cancel = Command(
+        *group, "cancel",
+        "Cancel a plan, for good: no device joins any more. Of its tasks end those that\n"
+        "plan.at_cancel says, else the profile of the product (`all` in most).",
+        "plan cancel spring --tasks queued",
+        [this] { return SetWanted(args_.context, args_.plan, "", "canceled", args_.tasks); });
     cancel->add_option("PLAN", args_.plan)->required();
     cancel
         ->add_option("--tasks", args_.tasks,
                      "scheduled: those that wait for the start of the plan; queued: those that are "
                      "not offered; all: also what is offered or under way")
         ->check(CLI::IsMember({"scheduled", "queued", "all"}));
-    cancel->add_flag("--all", args_.all, "--tasks all");
     CLI::App* retry = Command(
         *group, "retry",
         "Start ended tasks of a plan anew: of the devices named, or all that have failed; waits\n"

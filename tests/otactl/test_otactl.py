@@ -462,7 +462,7 @@ def test_plan_cancel_ends_what_the_profile_or_the_command_says(site):
     assert site.ask(wanted) == [("canceled", None)]
     assert "tasks that were not offered end" in site.run("plan", "cancel", "spring", "--tasks", "queued")
     assert "from scheduled to queued to all" in site.run("plan", "cancel", "spring", "--tasks", "scheduled", code=3)
-    assert "all its tasks end" in site.run("plan", "cancel", "spring", "--all")
+    assert "all its tasks end" in site.run("plan", "cancel", "spring", "--tasks", "all")
     assert site.ask(wanted) == [("canceled", "all")]
     assert "already" in site.run("plan", "cancel", "spring")
     assert site.ask(wanted) == [("canceled", "all")]
