@@ -2574,11 +2574,10 @@ CREATE TRIGGER plan_retry_insert AFTER INSERT ON plan_retry BEGIN
   SELECT RAISE(ABORT, 'plan_retry.plan: there is no such plan; insert it first')
     WHERE NOT EXISTS (SELECT 1 FROM plan WHERE name = NEW.plan);
   SELECT RAISE(ABORT,
-      'plan_retry.reason: is no failure that can be tried again: device_failed, download_failed, verify_failed, write_failed, rolled_back, foreign_version, spelling, no_full_progress, download_timeout, install_timeout, reboot_timeout, not_kept, timeout; or device_refused, to offer it again')
+      'plan_retry.reason: is no failure that can be tried again: device_failed, download_failed, verify_failed, write_failed, rolled_back, foreign_version, spelling, download_timeout, install_timeout, reboot_timeout, timeout; or device_refused, to offer it again')
     WHERE NEW.reason NOT IN ('device_failed', 'download_failed', 'verify_failed', 'write_failed', 'rolled_back',
-        'foreign_version',
-      'spelling', 'no_full_progress', 'download_timeout', 'install_timeout', 'reboot_timeout', 'not_kept', 'timeout',
-      'device_refused');
+        'foreign_version', 'spelling', 'download_timeout', 'install_timeout', 'reboot_timeout', 'timeout',
+        'device_refused');
   SELECT RAISE(ABORT,
       'plan_retry: the plan is no draft any more, so this cannot change; cancel it (plan.wanted=''canceled'') and make a new plan')
     WHERE (SELECT found FROM before_insert) <> 'same' AND (SELECT wanted FROM plan WHERE name = NEW.plan) <> 'draft';
@@ -2595,11 +2594,10 @@ CREATE TRIGGER plan_retry_update AFTER UPDATE ON plan_retry WHEN (NEW.plan, NEW.
   SELECT RAISE(ABORT, 'plan_retry.plan: there is no such plan; insert it first')
     WHERE NOT EXISTS (SELECT 1 FROM plan WHERE name = NEW.plan);
   SELECT RAISE(ABORT,
-      'plan_retry.reason: is no failure that can be tried again: device_failed, download_failed, verify_failed, write_failed, rolled_back, foreign_version, spelling, no_full_progress, download_timeout, install_timeout, reboot_timeout, not_kept, timeout; or device_refused, to offer it again')
+      'plan_retry.reason: is no failure that can be tried again: device_failed, download_failed, verify_failed, write_failed, rolled_back, foreign_version, spelling, download_timeout, install_timeout, reboot_timeout, timeout; or device_refused, to offer it again')
     WHERE NEW.reason NOT IN ('device_failed', 'download_failed', 'verify_failed', 'write_failed', 'rolled_back',
-        'foreign_version',
-      'spelling', 'no_full_progress', 'download_timeout', 'install_timeout', 'reboot_timeout', 'not_kept', 'timeout',
-      'device_refused');
+        'foreign_version', 'spelling', 'download_timeout', 'install_timeout', 'reboot_timeout', 'timeout',
+        'device_refused');
   SELECT RAISE(ABORT,
       'plan_retry: the plan is no draft any more, so this cannot change; cancel it (plan.wanted=''canceled'') and make a new plan')
     WHERE (SELECT wanted FROM plan WHERE name = OLD.plan) <> 'draft';

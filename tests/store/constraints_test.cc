@@ -497,6 +497,8 @@ TEST_F(Constraints, OnlyFailuresAndRefusalsComeAgain) {
   Try({{reason("download_failed"), ""},
        {reason("timeout"), ""},
        {reason("device_refused"), ""},
+       {reason("not_kept"), refused},
+       {reason("no_full_progress"), refused},
        {reason("plan_canceled"), refused},
        {reason("task_canceled"), refused},
        {reason("at_target"), refused},
