@@ -8,7 +8,8 @@
 --   what is not the same. Thus INSERT OR IGNORE, ON CONFLICT DO NOTHING and DO UPDATE work on every row.
 -- * Checks run AFTER: a refusal rolls the whole statement back, what REPLACE deleted too.
 -- * Keys are names and never change. `changed` means that a value differs.
--- * STATE tables refuse everyone while engine_state.writing is not 1.
+-- * STATE tables refuse everyone while engine_state.writing is not 1. The engine writes them on a connection that
+--   runs no trigger.
 
 -- Packages of plans that are no drafts: they and their files cannot change.
 CREATE VIEW package_locked(product, name) AS

@@ -206,7 +206,7 @@ CREATE TABLE engine_state (
   commit_no      INTEGER NOT NULL,
   commit_ms      INTEGER NOT NULL,       -- wall time of the last commit
   journal_done   INTEGER NOT NULL,       -- last journal row acted on
-  writing        INTEGER NOT NULL        -- 1 only inside the engine's own transactions: the guards look at it
+  writing        INTEGER NOT NULL        -- 0; 1 lets a repair by hand past the guards, which the engine's connection does not run
 ) STRICT;
 
 CREATE TABLE device_state (

@@ -82,6 +82,7 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
                                                     std::function<std::uint64_t()> ticks,
                                                     std::function<ClockReading()> clocks) {
   const package::AllSignalsBlocked blocked;
+  store::KeepNoMemoryStatistics();
   std::unique_ptr<Engine> engine(
       new Engine(options, inbox, outbox, std::move(ticks), std::move(clocks)));
   if (auto directory = CheckDirectory(options.database); !directory) {
@@ -158,6 +159,9 @@ void Engine::Run() {
     }
     if (fault_.empty() || stopping || steady_clock::now() >= retry_at_) {
       store::Status status = Turn();
+      if (!status && one_by_one_) {
+        status = Turn();
+      }
       if (!status) {
         Fault(status.error());
       } else if (!fault_.empty()) {

@@ -133,6 +133,7 @@ class Engine {
   bool end_broker_ = false;  // on_database_fault stop
   bool wake_all_ = false;    // the outbox was full
   bool last_turn_ = false;
+  bool one_by_one_ = false;  // the last transaction lost an event: the next can undo one alone
   bool was_trusted_ = true;
   std::optional<core::Instant> next_deadline_;  // steady scale
   std::optional<core::Instant> next_change_;    // wall: see Plans::NextChange

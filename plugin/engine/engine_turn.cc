@@ -102,7 +102,7 @@ store::Status Engine::Turn() {
     return {};
   }
   lock_said_ = core::Duration(0);
-  if (auto status = store_->Begin(); !status) {
+  if (auto status = store_->Begin(one_by_one_); !status) {
     return status;
   }
   // After the lock was waited for.
@@ -133,6 +133,7 @@ store::Status Engine::Turn() {
     status = store_->Commit(std::max(reading.now.wall, trial.floor()));
   }
   if (!status) {
+    one_by_one_ = store_->spoiled();
     store_->Rollback();
     Undone();
     reload_catalogue_ = reload_files_ = read_journal_ = true;
@@ -141,6 +142,7 @@ store::Status Engine::Turn() {
     zones_ = false;
     return status;
   }
+  one_by_one_ = false;
   timeline_ = trial;
   timeline_->Committed(reading.now.wall);
   unable_since_.reset();

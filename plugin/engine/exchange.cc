@@ -106,16 +106,19 @@ void Exchange::Undone() {
 store::Status Exchange::Try(const core::DeviceKey& key, const std::function<store::Status()>& event,
                             const std::function<void()>& refused) {
   const Mark before = mark();
-  auto savepoint = store_->BeginEvent();
-  if (!savepoint) {
-    return tl::unexpected(savepoint.error());
+  store::Status status;
+  {
+    auto savepoint = store_->BeginEvent();
+    if (!savepoint) {
+      return tl::unexpected(savepoint.error());
+    }
+    status = event();
+    if (status) {
+      return savepoint->Keep();
+    }
   }
-  store::Status status = event();
-  if (status) {
-    return savepoint->Keep();
-  }
-  if (status.error().code != core::ErrorCode::kConflict &&
-      status.error().code != core::ErrorCode::kInternal) {
+  if (store_->spoiled() || (status.error().code != core::ErrorCode::kConflict &&
+                            status.error().code != core::ErrorCode::kInternal)) {
     return status;
   }
   UndoTo(before);

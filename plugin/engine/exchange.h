@@ -80,8 +80,8 @@ class Exchange {
   void SetKey(const package::AddressKey* key) { delivery_.key = key; }
 
   // Runs `event` under a savepoint: rows that the database refuses (kConflict) are rolled back
-  // alone and logged, and that is no failure; anything else is the transaction's failure.
-  // `refused`, if given, is called then.
+  // alone and logged, and that is no failure; anything else is the transaction's failure, and so is
+  // that in a transaction that cannot undo one event. `refused`, if given, is called then.
   store::Status Try(const core::DeviceKey& key, const std::function<store::Status()>& event,
                     const std::function<void()>& refused = {});
 
@@ -146,7 +146,7 @@ class Exchange {
   // The transaction was rolled back: nothing of it is sent.
   void Undone();
 
-  // Seen times, batteries and the like of devices that changed in nothing else: written with the
+  // Seen times, batteries and the like of devices, which change with every report: written with the
   // next change of the device, at the latest by FlushSeen(), at most `limit` devices a call.
   store::Status FlushSeen(std::size_t limit);
   std::size_t unwritten_seen() const { return seen_.size(); }

@@ -25,7 +25,7 @@ bool IsEnded(const core::Task& task) {
 store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane,
                               const core::Uplink* uplink, int depth) {
   const core::DeviceKey key = loaded.snapshot.device.key;
-  const bool stored = decision.device_changed || decision.installed_changed;
+  const bool stored = decision.device_changed || loaded.snapshot.device.id == 0;
   if (auto status = store_->Save(decision, now_.wall); !status) {
     return status;
   }

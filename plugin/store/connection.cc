@@ -120,6 +120,11 @@ Query Store::Impl::Ask(const char* text) {
 }
 
 Status Store::Impl::InTransaction() const {
+  if (spoiled) {
+    return core::Fail(core::ErrorCode::kConflict,
+                      "database '" + path.string() +
+                          "': a part of the transaction has failed that cannot be undone alone");
+  }
   if (!open) {
     return core::Fail(core::ErrorCode::kInternal,
                       "database '" + path.string() + "': written outside a transaction");
@@ -147,13 +152,12 @@ bool Store::Impl::Checkpoint() {
 }
 
 void Store::Impl::Write() {
-  for (; savepoints < events; ++savepoints) {
-    Ask(sql::kSavepoint).Run();
+  for (; written_events < events; ++written_events) {
+    if (undoable) {
+      Ask(sql::kSavepoint).Run();
+    }
   }
-  if (!wrote) {
-    Ask(sql::kSetWriting).Run();
-    wrote = true;
-  }
+  wrote = true;
 }
 
 }  // namespace ota::store

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 
@@ -68,7 +69,13 @@ class Query {
     return *this;
   }
   bool Next() { return statement_.executeStep(); }
-  int Run() { return statement_.exec(); }  // rows changed
+  // Binds, without a copy of strings, and runs to the end; gives the rows changed.
+  template <typename... Values>
+  int Run(const Values&... values) {
+    int index = 0;
+    (BindKept(++index, values), ...);
+    return statement_.exec();
+  }
 
   bool Null(int column) const { return statement_.isColumnNull(column); }
   std::int64_t Int(int column) const { return statement_.getColumn(column).getInt64(); }
@@ -88,6 +95,14 @@ class Query {
   }
 
  private:
+  template <typename T>
+  void BindKept(int index, const T& value) {
+    if constexpr (std::is_same_v<T, std::string>) {
+      statement_.bindNoCopy(index, value);
+    } else {
+      BindOne(index, value);
+    }
+  }
   void BindOne(int index, std::int64_t value) { statement_.bind(index, value); }
   void BindOne(int index, int value) { statement_.bind(index, value); }
   void BindOne(int index, bool value) { statement_.bind(index, value ? 1 : 0); }
@@ -139,16 +154,17 @@ struct Store::Impl {
   int log_pages = 0;               // in the write-ahead log, since the last whole checkpoint
   bool open = false;               // a transaction of Begin()
   bool wrote = false;              // ... that has written
+  bool undoable = false;           // ... whose events have savepoints
+  bool spoiled = false;            // ... that has no savepoints, and lost an event that had written
   int events = 0;                  // open ones of BeginEvent()
-  int savepoints = 0;              // ... of which so many have written
+  int written_events = 0;          // ... of which so many have written
   std::int64_t data_version = -1;  // as of the last Begin()
   Resting resting;                 // as of the open transaction
   core::Duration waited{0};
 
   // The prepared statement of one of statements.h.
   Query Ask(const char* text);
-  // Before each write: tells the guards at the first one of a transaction, and makes the savepoints
-  // of the events that have not written yet.
+  // Before each write: notes it, and makes the savepoints of the events that have not written yet.
   void Write();
   // Runs `body`, which gives a Result, and turns what SQLite throws into an Error.
   template <typename Body>

@@ -710,6 +710,10 @@ core::Result<std::optional<core::Task>> Store::LoadTaskOf(std::string_view plan,
 
 core::Result<std::vector<core::Task>> Store::LoadFailed(const core::Device& device,
                                                         const Catalogue& catalogue) {
+  Resting::Entry* kept = impl_->open ? impl_->resting.Find(device.key) : nullptr;
+  if (kept != nullptr && kept->unfailed) {
+    return std::vector<core::Task>();
+  }
   return impl_->Run([&]() -> core::Result<std::vector<core::Task>> {
     std::vector<core::Task> tasks;
     Query rows = impl_->Ask(sql::kFailedTasks);
@@ -719,6 +723,9 @@ core::Result<std::vector<core::Task>> Store::LoadFailed(const core::Device& devi
         return tl::unexpected(task.error());
       }
       tasks.push_back(std::move(*task));
+    }
+    if (kept != nullptr) {
+      kept->unfailed = tasks.empty();
     }
     return tasks;
   });

@@ -408,6 +408,8 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
       impl.opening.migrated_from = migration->from;
       impl.opening.backup = migration->backup;
     }
+    // They guard the engine's tables against everybody else, and would cost it a copy of each page.
+    sqlite3_db_config(impl.database.getHandle(), SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
     impl.main = FileId::Of(path);
     impl.log_file = FileId::Of(Beside(path, "-wal"));
     impl.index_file = FileId::Of(Beside(path, "-shm"));

@@ -19,8 +19,9 @@ class Resting {
 
   struct Entry {
     KnownDevice known;
-    bool tags = false;  // known.device.tags was read
-    bool idle = false;  // no task is live; false: not known
+    bool tags = false;      // known.device.tags was read
+    bool idle = false;      // no task is live; false: not known
+    bool unfailed = false;  // no task has failed in a way that LoadFailed gives; false: not known
   };
 
   // Null: not kept. The pointer holds until the next Keep() or Clear().

@@ -33,20 +33,17 @@ bool IsOpen(core::TaskState state) {
 void InsertDevice(Store::Impl& impl, core::Device& device) {
   impl.Write();
   impl.Ask(sql::kInsertDevice)
-      .Bind(device.key.product, device.key.device, device.boot_id, device.battery, device.signal,
-            device.free_bytes, device.lang, device.max_bytes, device.sleep, device.registered,
-            device.seen, device.reported)
-      .Run();
+      .Run(device.key.product, device.key.device, device.boot_id, device.battery, device.signal,
+           device.free_bytes, device.lang, device.max_bytes, device.sleep, device.registered,
+           device.seen, device.reported);
   device.id = impl.database.getLastInsertRowid();
 }
 
 void UpdateDevice(Store::Impl& impl, const core::Device& device) {
   impl.Write();
   impl.Ask(sql::kUpdateDevice)
-      .Bind(device.id, device.boot_id, device.battery, device.signal, device.free_bytes,
-            device.lang, device.max_bytes, device.sleep, device.registered, device.seen,
-            device.reported)
-      .Run();
+      .Run(device.id, device.boot_id, device.battery, device.signal, device.free_bytes, device.lang,
+           device.max_bytes, device.sleep, device.registered, device.seen, device.reported);
 }
 
 // device.installed is the whole list: what it lacks is gone.
@@ -61,14 +58,12 @@ void SaveVersions(Store::Impl& impl, const core::Device& device) {
   for (const core::Installed& one : before) {
     if (std::ranges::find(device.installed, one.component, &core::Installed::component) ==
         device.installed.end()) {
-      impl.Ask(sql::kDeleteVersion).Bind(device.id, one.component).Run();
+      impl.Ask(sql::kDeleteVersion).Run(device.id, one.component);
     }
   }
   for (const core::Installed& one : device.installed) {
     if (std::ranges::find(before, one) == before.end()) {
-      impl.Ask(sql::kSaveVersion)
-          .Bind(device.id, one.component, one.version, one.trial, one.since)
-          .Run();
+      impl.Ask(sql::kSaveVersion).Run(device.id, one.component, one.version, one.trial, one.since);
     }
   }
 }
@@ -80,33 +75,28 @@ Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
       return core::Fail(core::ErrorCode::kInternal, "task '" + task.name + "' has no plan");
     }
     impl.Ask(sql::kInsertTask)
-        .Bind(task.name, task.plan->name, device_id, core::Name(task.state),
-              core::Name(task.reason), task.detail, task.code, task.owes_cancel, task.offers,
-              task.retries, task.deadline, task.created, task.offered, task.ended, task.consent,
-              task.position, task.progressed)
-        .Run();
+        .Run(task.name, task.plan->name, device_id, core::Name(task.state), core::Name(task.reason),
+             task.detail, task.code, task.owes_cancel, task.offers, task.retries, task.deadline,
+             task.created, task.offered, task.ended, task.consent, task.position, task.progressed);
     task.id = impl.database.getLastInsertRowid();
   } else {
-    impl.Ask(sql::kRenameTask).Bind(task.id, task.name, task.created).Run();
-    impl.Ask(sql::kUpdateTaskState).Bind(task.id, core::Name(task.state)).Run();
-    impl.Ask(sql::kUpdateTaskEnd).Bind(task.id, task.ended, task.owes_cancel).Run();
-    impl.Ask(sql::kUpdateTaskDeadline).Bind(task.id, task.deadline).Run();
+    impl.Ask(sql::kRenameTask).Run(task.id, task.name, task.created);
+    impl.Ask(sql::kUpdateTaskState).Run(task.id, core::Name(task.state));
+    impl.Ask(sql::kUpdateTaskEnd).Run(task.id, task.ended, task.owes_cancel);
+    impl.Ask(sql::kUpdateTaskDeadline).Run(task.id, task.deadline);
     impl.Ask(sql::kUpdateTask)
-        .Bind(task.id, core::Name(task.reason), task.detail, task.code, task.offers, task.retries,
-              task.offered, task.consent, task.position, task.progressed)
-        .Run();
+        .Run(task.id, core::Name(task.reason), task.detail, task.code, task.offers, task.retries,
+             task.offered, task.consent, task.position, task.progressed);
     impl.Ask(sql::kTrimTaskComponents)
-        .Bind(task.id, static_cast<std::int64_t>(task.components.size()))
-        .Run();
+        .Run(task.id, static_cast<std::int64_t>(task.components.size()));
   }
   int seq = 0;
   for (const core::TaskComponent& one : task.components) {
     impl.Ask(sql::kSaveTaskComponent)
-        .Bind(task.id, seq++, one.name, core::Name(one.state), one.source, one.target,
-              core::Name(one.package), one.attempt, one.percent,
-              one.progress ? core::Name(*one.progress) : std::string_view(), one.installing,
-              one.boot_id, one.full, one.returned)
-        .Run();
+        .Run(task.id, seq++, one.name, core::Name(one.state), one.source, one.target,
+             core::Name(one.package), one.attempt, one.percent,
+             one.progress ? core::Name(*one.progress) : std::string_view(), one.installing,
+             one.boot_id, one.full, one.returned);
   }
   return {};
 }
@@ -114,10 +104,9 @@ Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
 void WriteLog(Store::Impl& impl, const core::LogEntry& entry, const core::DeviceKey& key,
               core::Instant wall) {
   impl.Write();
-  impl.Ask(sql::kLog)
-      .Bind(wall, key.product, key.device, entry.plan, entry.task, entry.component, entry.event,
-            entry.old_state, entry.new_state, core::Name(entry.reason), entry.attempt, entry.detail)
-      .Run();
+  impl.Ask(sql::kLog).Run(wall, key.product, key.device, entry.plan, entry.task, entry.component,
+                          entry.event, entry.old_state, entry.new_state, core::Name(entry.reason),
+                          entry.attempt, entry.detail);
 }
 
 }  // namespace
@@ -129,7 +118,7 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
     if (registers &&
         (decision.device_changed || decision.installed_changed || !decision.tasks.empty())) {
       InsertDevice(*impl_, device);
-    } else if (decision.device_changed || decision.installed_changed) {
+    } else if (decision.device_changed) {
       UpdateDevice(*impl_, device);
     }
     if (decision.installed_changed || (registers && device.id != 0)) {
@@ -137,11 +126,10 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
     }
     if (decision.streaks_changed && device.id != 0) {
       impl_->Write();
-      impl_->Ask(sql::kDeleteStreaks).Bind(device.id).Run();
+      impl_->Ask(sql::kDeleteStreaks).Run(device.id);
       for (const core::Streak& one : decision.streaks) {
         impl_->Ask(sql::kInsertStreak)
-            .Bind(device.id, one.component, one.target, one.failures, one.aside, one.until)
-            .Run();
+            .Run(device.id, one.component, one.target, one.failures, one.aside, one.until);
       }
     }
     // First those that are not open: one task may end and the next begin in the same decision.
@@ -159,15 +147,18 @@ Status Store::Save(core::Decision& decision, core::Instant wall) {
       WriteLog(*impl_, entry, device.key, wall);
     }
     if (Resting::Entry* kept = impl_->resting.Find(device.key); kept != nullptr) {
-      if (decision.device_changed || decision.installed_changed || registers) {
+      if (decision.device_changed || registers) {
         kept->known.device = device;
         kept->known.device.connection = 0;  // not stored
         kept->known.device.reported_connection = 0;
+      } else if (decision.installed_changed) {
+        kept->known.device.installed = device.installed;
       }
       if (decision.streaks_changed) {
         kept->known.streaks = decision.streaks;
       }
       kept->idle = kept->idle && decision.tasks.empty();
+      kept->unfailed = kept->unfailed && decision.tasks.empty();
     }
     return {};
   });
@@ -200,9 +191,8 @@ Status Store::SaveSeen(std::span<const core::Device> devices) {
       impl_->resting.Forget(device.key);
       impl_->Write();
       impl_->Ask(sql::kUpdateSeen)
-          .Bind(device.id, device.seen, device.battery, device.signal, device.free_bytes,
-                device.reported)
-          .Run();
+          .Run(device.id, device.seen, device.battery, device.signal, device.free_bytes,
+               device.reported);
     }
     return {};
   });
@@ -228,21 +218,19 @@ core::Result<std::int64_t> Store::SavePackageState(const PackageFile& file) {
                 (!sha256.empty() && !file.sha256.empty() && sha256 != file.sha256);
     }
     if (another) {
-      impl_->Ask(sql::kDeleteFileState).Bind(id).Run();
+      impl_->Ask(sql::kDeleteFileState).Run(id);
       id = 0;
     }
     if (id == 0) {
       impl_->Ask(sql::kInsertFileState)
-          .Bind(file.product, file.package, file.source, file.seq, file.path, Name(file.state),
-                file.problem, file.bytes, file.sha256, file.md5, file.inode, file.mtime_ns,
-                file.ctime_ns, file.checked)
-          .Run();
+          .Run(file.product, file.package, file.source, file.seq, file.path, Name(file.state),
+               file.problem, file.bytes, file.sha256, file.md5, file.inode, file.mtime_ns,
+               file.ctime_ns, file.checked);
       return impl_->database.getLastInsertRowid();
     }
     impl_->Ask(sql::kUpdateFileState)
-        .Bind(id, Name(file.state), file.problem, file.bytes, file.sha256, file.md5, file.inode,
-              file.mtime_ns, file.ctime_ns, file.checked)
-        .Run();
+        .Run(id, Name(file.state), file.problem, file.bytes, file.sha256, file.md5, file.inode,
+             file.mtime_ns, file.ctime_ns, file.checked);
     return id;
   });
 }
@@ -250,7 +238,7 @@ core::Result<std::int64_t> Store::SavePackageState(const PackageFile& file) {
 Status Store::Bind(const core::DeviceKey& key, const std::string& gateway) {
   return impl_->RunWrite([&]() -> Status {
     impl_->Write();
-    impl_->Ask(sql::kBind).Bind(key.product, key.device, gateway).Run();
+    impl_->Ask(sql::kBind).Run(key.product, key.device, gateway);
     return {};
   });
 }
@@ -258,7 +246,7 @@ Status Store::Bind(const core::DeviceKey& key, const std::string& gateway) {
 Status Store::Unbind(const core::DeviceKey& key, const std::string& gateway) {
   return impl_->RunWrite([&]() -> Status {
     impl_->Write();
-    impl_->Ask(sql::kUnbind).Bind(key.product, key.device, gateway).Run();
+    impl_->Ask(sql::kUnbind).Run(key.product, key.device, gateway);
     return {};
   });
 }
@@ -271,7 +259,7 @@ Status Store::ForgetGoneFiles() {
     }
     for (const std::int64_t id : gone) {
       impl_->Write();
-      impl_->Ask(sql::kDeleteFileState).Bind(id).Run();
+      impl_->Ask(sql::kDeleteFileState).Run(id);
     }
     return {};
   });

@@ -13,9 +13,7 @@ inline constexpr const char* kRollback = "ROLLBACK";
 inline constexpr const char* kSavepoint = "SAVEPOINT event";
 inline constexpr const char* kRollbackTo = "ROLLBACK TO event";
 inline constexpr const char* kRelease = "RELEASE event";
-inline constexpr const char* kSetWriting = "UPDATE engine_state SET writing = 1";
-inline constexpr const char* kSetCommit =
-    "UPDATE engine_state SET commit_no = ?1, commit_ms = ?2, writing = 0";
+inline constexpr const char* kSetCommit = "UPDATE engine_state SET commit_no = ?1, commit_ms = ?2";
 inline constexpr const char* kLoadEngine =
     "SELECT database_id, commit_no, commit_ms, journal_done FROM engine_state";
 inline constexpr const char* kSetDatabaseId =

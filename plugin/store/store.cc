@@ -42,6 +42,10 @@ std::optional<FileState> FileStateFrom(std::string_view name) {
   return std::nullopt;
 }
 
+void KeepNoMemoryStatistics() {
+  sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 // ---------------------------------------------------------------- transactions
 
 Savepoint::Savepoint(Savepoint&& other) noexcept
@@ -55,19 +59,23 @@ Savepoint::~Savepoint() {
   if (!store_->EndEvent()) {
     return;
   }
+  if (!impl.undoable) {
+    impl.spoiled = true;
+    return;
+  }
   impl.resting.Clear();
   // When this fails the transaction itself is gone; the next write or the commit says so.
   [[maybe_unused]] const Status undone = impl.RunWrite([&]() -> Status {
     impl.Ask(sql::kRollbackTo).Run();
     impl.Ask(sql::kRelease).Run();
-    impl.wrote = wrote_;  // the mark for the guards went back too
+    impl.wrote = wrote_;
     return {};
   });
 }
 
 Status Savepoint::Keep() {
   Store& store = *std::exchange(store_, nullptr);
-  if (!store.EndEvent()) {
+  if (!store.EndEvent() || !store.impl_->undoable) {
     return {};
   }
   return store.impl_->RunWrite([&]() -> Status {
@@ -86,11 +94,15 @@ bool Store::wrote() const {
   return impl_->wrote;
 }
 
+bool Store::spoiled() const {
+  return impl_->spoiled;
+}
+
 std::int64_t Store::commit_no() const {
   return impl_->commit_no;
 }
 
-Status Store::Begin() {
+Status Store::Begin(bool undoable) {
   if (impl_->open) {
     return core::Fail(core::ErrorCode::kInternal,
                       "database '" + impl_->path.string() + "': a transaction is open already");
@@ -99,6 +111,7 @@ Status Store::Begin() {
     impl_->Ask(sql::kBegin).Run();
     impl_->open = true;
     impl_->wrote = false;
+    impl_->undoable = undoable;
     Query version = impl_->Ask(sql::kDataVersion);
     version.Next();
     if (version.Int(0) != std::exchange(impl_->data_version, version.Int(0))) {
@@ -145,8 +158,9 @@ void Store::Rollback() {
   }
   impl_->open = false;
   impl_->wrote = false;
+  impl_->spoiled = false;
   impl_->events = 0;
-  impl_->savepoints = 0;
+  impl_->written_events = 0;
   impl_->resting.Clear();
 }
 
@@ -162,10 +176,10 @@ bool Store::EndEvent() {
   if (impl_->events == 0) {
     return false;
   }
-  const bool made = impl_->savepoints == impl_->events;
-  impl_->savepoints -= made ? 1 : 0;
+  const bool wrote = impl_->written_events == impl_->events;
+  impl_->written_events -= wrote ? 1 : 0;
   --impl_->events;
-  return made;
+  return wrote;
 }
 
 // ---------------------------------------------------------------- deadlines

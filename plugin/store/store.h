@@ -262,8 +262,8 @@ struct Health {
 
 class Store;
 
-// The rows of one event: gone again unless Keep() was called. Lives inside a transaction, and must
-// not outlive it.
+// The rows of one event: gone again unless Keep() was called, alone or with the transaction (see
+// Store::Begin). Lives inside a transaction, and must not outlive it.
 class Savepoint {
  public:
   Savepoint(Savepoint&& other) noexcept;
@@ -280,6 +280,10 @@ class Savepoint {
   Store* store_;
   bool wrote_;  // whether the transaction had written before it
 };
+
+// Tells SQLite to keep no statistics of its memory: a lock around each allocation. Before the
+// process uses SQLite; later it changes nothing.
+void KeepNoMemoryStatistics();
 
 class Store {
  public:
@@ -306,11 +310,14 @@ class Store {
   // write-ahead log a checkpoint. When Commit() fails
   // everything is rolled back and the batch can be tried again. Rollback() never fails. `wall` is
   // kept as the time of the last commit as it is: the caller sees to it that it does not go back.
-  Status Begin();
+  // `undoable`: an event that is not kept goes back alone. Else, which costs less, it spoils the
+  // transaction when it had written: every write and Commit() fail with kConflict from then on.
+  Status Begin(bool undoable = false);
   Status Commit(core::Instant wall);
   void Rollback();
   core::Result<Savepoint> BeginEvent();
-  bool wrote() const;  // in the open transaction
+  bool wrote() const;    // in the open transaction
+  bool spoiled() const;  // the open transaction
   // Number and wall time of the last commit of the engine.
   std::int64_t commit_no() const;
 
@@ -458,7 +465,7 @@ class Store {
 
  private:
   friend class Savepoint;
-  // Ends the innermost event; true: it has a savepoint, which is to be released or rolled back.
+  // Ends the innermost event; true: it has written.
   bool EndEvent();
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -243,6 +243,32 @@ TEST_F(Site, AReportIsAnsweredAfterItIsStored) {  // [N-11]
   EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.0");
 }
 
+TEST_F(Site, WhatTheDatabaseRefusesOfOneDeviceTakesNothingFromTheOthers) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("CREATE UNIQUE INDEX one_of_each ON device_version(version)");
+  for (const char* device : {"d1", "d2", "d3"}) {
+    Connect(device, 1);
+  }
+  {
+    SQLite::Database lock(options_.database, SQLite::OPEN_READWRITE, 10000);
+    lock.exec("BEGIN IMMEDIATE");  // so that the three are one batch
+    Report("d1", "1.0");
+    Report("d2", "1.0");
+    Report("d3", "3.0");
+    lock.exec("COMMIT");
+  }
+  EXPECT_THAT(Await("d1", "down/reply"), HasSubstr("\"code\":200"));
+  EXPECT_THAT(Await("d2", "down/reply"), HasSubstr("\"code\":503"));
+  EXPECT_THAT(Await("d3", "down/reply"), HasSubstr("\"code\":200"));
+  EXPECT_EQ(Ask("SELECT group_concat(name) FROM (SELECT name FROM device_state ORDER BY name)"),
+            "d1,d3");
+  EXPECT_THAT(Log(), HasSubstr("device acme/d2: the database refused an event"));
+  EXPECT_THAT(Log(), Not(HasSubstr("uplinks get 503")));
+  Report("d3", "3.1");
+  EXPECT_THAT(Answer("d3"), HasSubstr("\"code\":200"));
+}
+
 TEST_F(Site, AnUnknownProductIsNotFound) {
   StartAndOpen();
   Connect("d1", 1);

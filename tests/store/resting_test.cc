@@ -19,7 +19,7 @@ class RestingTest : public StoreTest {
   // One transaction of the engine.
   template <typename Body>
   void Turn(Body body) {
-    ASSERT_TRUE(store_->Begin());
+    ASSERT_TRUE(store_->Begin(true));
     body();
     ASSERT_TRUE(store_->Commit(At(1)));
   }

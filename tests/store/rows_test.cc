@@ -128,9 +128,10 @@ TEST_F(Rows, AnUnknownDeviceHasNoId) {
   EXPECT_EQ(known->device.id, 0);
 }
 
-TEST_F(Rows, ChangedVersionsWriteTheDeviceToo) {
+TEST_F(Rows, ChangedVersionsAreWrittenAlone) {
   core::Decision decision;
   decision.device = Register("d1");
+  const core::Device before = decision.device;
   core::Device& device = decision.device;
   device.installed = {{"main", "1.0", false, At(4)}};
   device.seen = At(900);
@@ -142,11 +143,11 @@ TEST_F(Rows, ChangedVersionsWriteTheDeviceToo) {
   Save(decision);
   const core::Device loaded = store_->LoadDevice(device.key)->device;
   EXPECT_EQ(loaded.installed, device.installed);
-  EXPECT_EQ(loaded.seen, At(900));
-  EXPECT_EQ(loaded.reported, At(901));
-  EXPECT_EQ(loaded.battery, 3);
-  EXPECT_EQ(loaded.signal, -80);
-  EXPECT_EQ(loaded.free_bytes, 12);
+  EXPECT_EQ(loaded.seen, before.seen);
+  EXPECT_EQ(loaded.reported, before.reported);
+  EXPECT_EQ(loaded.battery, before.battery);
+  EXPECT_EQ(loaded.signal, before.signal);
+  EXPECT_EQ(loaded.free_bytes, before.free_bytes);
 }
 
 TEST_F(Rows, SeenIsWrittenAlone) {
@@ -971,7 +972,7 @@ TEST_F(Rows, ATransactionThatWroteNothingLeavesTheFilesAlone) {
 }
 
 TEST_F(Rows, ARolledBackEventLeavesTheOthers) {
-  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->Begin(true));
   {
     core::Result<Savepoint> event = store_->BeginEvent();
     ASSERT_TRUE(event);
@@ -989,15 +990,36 @@ TEST_F(Rows, ARolledBackEventLeavesTheOthers) {
     ASSERT_TRUE(store_->Log({}, {"thermo", "gone too"}, At(1)));
   }
   ASSERT_TRUE(store_->Commit(At(1)));
-  EXPECT_EQ(Shell("SELECT device FROM log; SELECT writing FROM engine_state"),
-            "kept\nkept too\n0\n");
+  EXPECT_EQ(Shell("SELECT device FROM log"), "kept\nkept too\n");
+}
+
+TEST_F(Rows, WithoutSavepointsARolledBackEventTakesTheTransactionWithIt) {
+  ASSERT_TRUE(store_->Begin());
+  ASSERT_TRUE(store_->Log({}, {"thermo", "before"}, At(1)));
+  {
+    core::Result<Savepoint> event = store_->BeginEvent();
+    ASSERT_TRUE(event);
+  }
+  EXPECT_FALSE(store_->spoiled());  // it had written nothing
+  {
+    core::Result<Savepoint> event = store_->BeginEvent();
+    ASSERT_TRUE(event);
+    ASSERT_TRUE(store_->Log({}, {"thermo", "gone"}, At(1)));
+  }
+  EXPECT_TRUE(store_->spoiled());
+  EXPECT_EQ(store_->Log({}, {"thermo", "after"}, At(1)).error().code, core::ErrorCode::kConflict);
+  EXPECT_EQ(store_->Commit(At(1)).error().code, core::ErrorCode::kConflict);
+  ASSERT_TRUE(store_->Begin());
+  EXPECT_FALSE(store_->spoiled());
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(Shell("SELECT count(*) FROM log"), "0\n");
 }
 
 TEST_F(Rows, ARollbackLeavesNothing) {
   ASSERT_TRUE(store_->Begin());
   ASSERT_TRUE(store_->Log({}, {}, At(1)));
   store_->Rollback();
-  EXPECT_EQ(Shell("SELECT count(*) FROM log; SELECT writing FROM engine_state"), "0\n0\n");
+  EXPECT_EQ(Shell("SELECT count(*) FROM log"), "0\n");
   EXPECT_TRUE(store_->Begin());
   EXPECT_EQ(store_->Begin().error().code, core::ErrorCode::kInternal);
 }
