@@ -317,6 +317,10 @@ class Service {
             std::string_view payload, int qos, const struct mosquitto* client, bool own) {
     core::DeviceKey device{std::string(topic.product), std::string(topic.device)};
     const std::uint64_t connection = Seen(device, client, own && dialect.takes_over);
+    if (topic.kind == dialect::UplinkKind::kVersion &&
+        AnswerAgain(dialect, device, connection, payload)) {
+      return;
+    }
     const Clock::time_point now = Clock::now();
     auto admission = engine::Admission::kUnavailable;
     if (payload.size() > dialect::kMaxUplinkBytes) {
@@ -346,6 +350,32 @@ class Service {
         break;
     }
     Reply(dialect, device, connection, client, std::move(reply));
+  }
+
+  // Answers a report that is the last one again, unless something of the device is on its way.
+  bool AnswerAgain(const dialect::Dialect& dialect, const core::DeviceKey& device,
+                   std::uint64_t connection, std::string_view payload) {
+    if (engine_->passive() || outbox_.Holds(device) || inbox_.Holds(device)) {
+      return false;
+    }
+    const auto now = std::chrono::floor<core::Duration>(std::chrono::system_clock::now());
+    core::Reply reply;
+    reply.id = inbox_.unchanged().Repeats(device, connection, &dialect, payload, now);
+    if (!reply.id) {
+      return false;
+    }
+    reply.to = dialect::UplinkName(dialect::UplinkKind::kVersion);
+    auto encoded = dialect.encode(device, std::move(reply), {kSmallestMaxBytes, now});
+    if (encoded) {
+      Publish({engine::Lane::kAnswer,
+               device,
+               connection,
+               {},
+               std::move(encoded->topic),
+               std::move(encoded->payload),
+               encoded->qos});
+    }
+    return encoded.has_value();
   }
 
   // Answers an uplink that did not reach the engine; at most once a second per client. Where the

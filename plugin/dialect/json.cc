@@ -25,6 +25,11 @@
 namespace ota::dialect::json {
 namespace {
 
+// Stands in a JSON string as it is.
+bool IsPlain(char c) {
+  return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
 // Receives RapidJSON's events; `false` ends the parse and `problem` says why.
 class Builder {
  public:
@@ -209,6 +214,13 @@ void Writer::Separate() {
 void Writer::Quote(std::string_view value) {
   text_ += '"';
   while (!value.empty()) {
+    const auto plain =
+        static_cast<std::size_t>(std::ranges::find_if_not(value, IsPlain) - value.begin());
+    text_ += value.substr(0, plain);
+    value.remove_prefix(plain);
+    if (value.empty()) {
+      break;
+    }
     const std::size_t bytes = CharacterBytes(value);
     const std::string_view character = value.substr(0, std::max<std::size_t>(bytes, 1));
     if (bytes == 0) {

@@ -99,8 +99,8 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
     return tl::unexpected(downloads.error());
   }
   engine->downloads_ = std::move(*downloads);
-  engine->exchange_ =
-      std::make_unique<Exchange>(engine->connections_, engine->downloads_->delivery());
+  engine->exchange_ = std::make_unique<Exchange>(engine->connections_,
+                                                 engine->downloads_->delivery(), inbox.unchanged());
   engine->plans_ = std::make_unique<Plans>(*engine->exchange_, engine->connections_);
   engine->thread_ = std::thread(&Engine::Run, engine.get());
   return engine;

@@ -48,6 +48,7 @@ bool Engine::IsDue(Monotonic now) {
   if (auto version = store_->DataVersion(); version && *version != data_version_) {
     data_version_ = *version;
     read_journal_ = true;
+    inbox_.unchanged().Clear();
   }
   const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
@@ -56,7 +57,8 @@ bool Engine::IsDue(Monotonic now) {
          downloads_->has_findings() || downloads_->has_signs() || prune_more_ ||
          time.trusted != was_trusted_ || reading.shift != core::Duration(0) ||
          now >= next_minute_ || now >= next_health_ ||
-         (exchange_->unwritten_seen() > 0 && now >= seen_flush_) ||
+         (now >= seen_flush_ &&
+          (exchange_->unwritten_seen() > 0 || inbox_.unchanged().has_seen())) ||
          (exchange_->bursts().Next() && *exchange_->bursts().Next() <= time.steady) ||
          (!silent_.empty() && silent_.begin()->first <= now) ||
          (next_deadline_ && *next_deadline_ <= time.steady) ||
@@ -173,6 +175,7 @@ store::Status Engine::LoadCatalogue(core::Now now) {
     return tl::unexpected(loaded.error());
   }
   const bool first = catalogue_ == nullptr;
+  inbox_.unchanged().Clear();
   catalogue_ = std::move(*loaded);
   reload_catalogue_ = false;
   reconcile_ = true;
@@ -440,6 +443,7 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
 
 store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
   if (monotonic >= seen_flush_ || last_turn_ || exchange_->unwritten_seen() > kSeenSlice * 200) {
+    exchange_->TakeRepeated();
     const std::size_t limit = last_turn_ ? exchange_->unwritten_seen() : kSeenSlice;
     if (auto status = exchange_->FlushSeen(limit); !status) {
       return status;

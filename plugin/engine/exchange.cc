@@ -101,6 +101,7 @@ void Exchange::Undone() {
   UndoTo({0, 0, 0, 0, 0});
   bursts_.Undo();
   written_seen_.clear();
+  repeatable_.clear();
 }
 
 store::Status Exchange::Try(const core::DeviceKey& key, const std::function<store::Status()>& event,
@@ -122,6 +123,7 @@ store::Status Exchange::Try(const core::DeviceKey& key, const std::function<stor
     return status;
   }
   UndoTo(before);
+  repeatable_.erase(key);
   if (refused) {
     refused();
   }
@@ -402,6 +404,44 @@ bool Exchange::IsRepeated(const Arrival& arrival) {
   return false;
 }
 
+// What the broker thread may answer by itself when it comes again: a report that has changed
+// nothing and been told nothing, of a device for which nothing is under way and nothing can begin
+// by a report that differs in nothing.
+std::optional<Unchanged::Report> Exchange::Repeatable(const Loaded& loaded, const Arrival& arrival,
+                                                      const core::Uplink& uplink,
+                                                      const core::Decision& decision) const {
+  const core::Snapshot& before = loaded.snapshot;
+  const auto* report = std::get_if<core::VersionReport>(&uplink.body);
+  if (report == nullptr || !uplink.id || !uplink.warnings.empty() || report->request ||
+      report->query || report->task || !report->trial.empty() ||
+      !arrival.dialect->wire.names_tasks || loaded.product->new_reports ||
+      loaded.product->scanning) {
+    return std::nullopt;
+  }
+  if (before.open || !before.queued.empty() || !before.cancels.empty() || !before.streaks.empty() ||
+      before.device.reported_connection != arrival.connection) {
+    return std::nullopt;
+  }
+  if (decision.device_changed || decision.installed_changed || decision.streaks_changed ||
+      decision.blocks || !decision.tasks.empty() || !decision.log.empty() ||
+      decision.messages.size() != 1) {
+    return std::nullopt;
+  }
+  const auto* reply = std::get_if<core::Reply>(decision.messages.data());
+  if (reply == nullptr || reply->code != core::ReplyCode::kOk || reply->task ||
+      !reply->message.empty() || !reply->warning.empty() || reply->retry_after || reply->again ||
+      reply->download) {
+    return std::nullopt;
+  }
+  auto split = Unchanged::Split(arrival.payload, *uplink.id);
+  if (split) {
+    split->connection = arrival.connection;
+    split->dialect = arrival.dialect;
+    split->measured = report->battery || report->signal || report->free_bytes;
+  }
+  return split;
+}
+
 // The dialect of the device: what it spoke last in this connection, else its product's.
 const dialect::Dialect* Exchange::Speaks(const store::ProductEntry& product,
                                          const Connection* connection) const {
@@ -506,9 +546,13 @@ store::Status Exchange::Judge(Loaded loaded, const Arrival& arrival, const core:
       reply->to = std::string(dialect::UplinkName(arrival.kind));
     }
   }
+  auto repeatable = Repeatable(loaded, arrival, uplink, decision);
   const std::size_t block = outcome_.blocks.size();
   if (auto status = Apply(loaded, std::move(decision), lane, &uplink); !status) {
     return status;
+  }
+  if (repeatable) {
+    repeatable_.insert_or_assign(arrival.device, *std::move(repeatable));
   }
   if (outcome_.blocks.size() > block) {
     outcome_.blocks.back().envelope.qos = std::min(arrival.qos, 1);

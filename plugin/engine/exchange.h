@@ -22,6 +22,7 @@
 #include "engine/outbox.h"
 #include "engine/pace.h"
 #include "engine/push_limit.h"
+#include "engine/unchanged.h"
 #include "package/address.h"
 #include "store/store.h"
 
@@ -70,8 +71,8 @@ std::vector<Decoded> Decode(const std::vector<Arrival>& arrivals);
 
 class Exchange {
  public:
-  Exchange(Connections& connections, Delivery delivery)
-      : connections_(connections), delivery_(std::move(delivery)) {}
+  Exchange(Connections& connections, Delivery delivery, Unchanged& unchanged)
+      : connections_(connections), delivery_(std::move(delivery)), unchanged_(unchanged) {}
 
   // What the next calls work on: an open transaction and its time.
   void Begin(store::Store& store, std::shared_ptr<const store::Catalogue> catalogue, core::Now now);
@@ -149,7 +150,9 @@ class Exchange {
   // Seen times, batteries and the like of devices, which change with every report: written with the
   // next change of the device, at the latest by FlushSeen(), at most `limit` devices a call.
   store::Status FlushSeen(std::size_t limit);
-  std::size_t unwritten_seen() const { return seen_.size(); }
+  std::size_t unwritten_seen() const { return seen_.size() + repeated_.size(); }
+  // Adds the devices that were answered by the broker thread to those above.
+  void TakeRepeated();
 
   // The transaction was committed and outcome() handed on.
   void Committed();
@@ -189,6 +192,9 @@ class Exchange {
   void Resolve(core::Uplink& uplink, const Loaded& loaded, const dialect::Dialect& dialect) const;
   store::Status Judge(Loaded loaded, const Arrival& arrival, const core::Uplink& uplink, Lane lane);
   bool IsRepeated(const Arrival& arrival);
+  std::optional<Unchanged::Report> Repeatable(const Loaded& loaded, const Arrival& arrival,
+                                              const core::Uplink& uplink,
+                                              const core::Decision& decision) const;
   std::optional<Message> Address(dialect::Encoded encoded, const core::DeviceKey& key,
                                  const Connection& connection, Lane lane, PushLimit& limit);
   void Drop(const Arrival& arrival, const core::Reply& reply);
@@ -220,7 +226,10 @@ class Exchange {
       0;  // uplinks that were wrong and whose devices get no replies, since the last line
   std::optional<core::Instant> dropped_said_;
   std::unordered_map<std::int64_t, core::Device> seen_;
-  std::vector<core::Device> written_seen_;                // by the open transaction
+  std::vector<core::Device> written_seen_;  // by the open transaction
+  Unchanged& unchanged_;
+  std::unordered_map<core::DeviceKey, Unchanged::Report> repeatable_;  // of the open transaction
+  std::vector<Unchanged::Seen> repeated_;                              // not in seen_ yet
   std::unordered_map<std::string, std::int64_t> counts_;  // registered devices by product
   core::Instant registrations_second_{};
   int registrations_ = 0;

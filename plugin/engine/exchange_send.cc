@@ -1,5 +1,6 @@
 // What a decision says becomes rows and messages: the part of Exchange that saves and sends.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/names.h"
@@ -26,6 +27,8 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
                               const core::Uplink* uplink, int depth) {
   const core::DeviceKey key = loaded.snapshot.device.key;
   const bool stored = decision.device_changed || loaded.snapshot.device.id == 0;
+  unchanged_.Forget(key);
+  repeatable_.erase(key);
   if (auto status = store_->Save(decision, now_.wall); !status) {
     return status;
   }
@@ -274,7 +277,27 @@ void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision)
   }
 }
 
+void Exchange::TakeRepeated() {
+  std::ranges::move(unchanged_.TakeSeen(), std::back_inserter(repeated_));
+}
+
 store::Status Exchange::FlushSeen(std::size_t limit) {
+  for (std::size_t taken = 0; taken < limit && !repeated_.empty(); ++taken) {
+    auto known = store_->LoadDevice(repeated_.back().device);
+    if (!known) {
+      return tl::unexpected(known.error());
+    }
+    const Unchanged::Seen seen = std::move(repeated_.back());
+    repeated_.pop_back();
+    if (known->device.id == 0) {
+      continue;
+    }
+    core::Device& device = seen_.try_emplace(known->device.id, known->device).first->second;
+    device.seen = std::max(device.seen, seen.at);
+    if (seen.measured) {
+      device.reported = std::max(device.reported, seen.at);
+    }
+  }
   std::vector<core::Device> devices;
   for (const auto& [id, device] : seen_) {
     if (devices.size() == limit) {
@@ -296,6 +319,8 @@ void Exchange::Reopened() {
   outcome_ = {};
   seen_.clear();
   written_seen_.clear();
+  repeatable_.clear();
+  unchanged_.Clear();
   counts_.clear();
   pace_.Reopened();
   windows_.clear();
@@ -309,6 +334,10 @@ void Exchange::Committed() {
     }
   }
   written_seen_.clear();
+  for (auto& [device, report] : repeatable_) {
+    unchanged_.Keep(device, std::move(report));
+  }
+  repeatable_.clear();
   bursts_.Keep();
   connections_.Keep();
   pace_.Keep();

@@ -69,6 +69,11 @@ void Inbox::AddUndelivered(const core::DeviceKey& device, std::uint64_t connecti
   filled_.notify_one();
 }
 
+bool Inbox::Holds(const core::DeviceKey& device) {
+  const std::lock_guard lock(mutex_);
+  return shares_.contains(device);
+}
+
 void Inbox::Reload() {
   {
     const std::lock_guard lock(mutex_);

@@ -27,6 +27,7 @@
 #include "core/model.h"
 #include "dialect/topic.h"
 #include "engine/telemetry.h"
+#include "engine/unchanged.h"
 
 namespace ota::dialect {
 struct Dialect;
@@ -115,6 +116,9 @@ class Inbox {
   void AddUndelivered(const core::DeviceKey& device, std::uint64_t connection);
   void Reload();
 
+  // Whether an uplink of the device waits, or is being dealt with.
+  bool Holds(const core::DeviceKey& device);
+
   // ---- workers
 
   // Puts in something to be called on the engine thread. Waits for room; gives false, and takes
@@ -143,6 +147,9 @@ class Inbox {
   void Done(const std::vector<Arrival>& arrivals);
 
   // ---- any thread
+
+  // Reports that need not come in at all.
+  Unchanged& unchanged() { return unchanged_; }
 
   struct Depth {
     std::size_t messages = 0;  // arrivals not yet Done
@@ -185,6 +192,8 @@ class Inbox {
   std::shared_ptr<const TelemetryTable> telemetry_table_;
   Telemetry telemetry_;
   std::size_t telemetry_bytes_ = 0;
+
+  Unchanged unchanged_;
 };
 
 }  // namespace ota::engine

@@ -41,6 +41,14 @@ void Outbox::PushLocked(std::vector<Message> messages) {
   entries_.fetch_add(messages.size(), std::memory_order_release);
 }
 
+bool Outbox::Holds(const core::DeviceKey& device) {
+  if (Empty()) {
+    return false;
+  }
+  const std::lock_guard lock(mutex_);
+  return pending_.contains(device);
+}
+
 void Outbox::Push(std::vector<Message> messages) {
   if (messages.empty()) {
     return;

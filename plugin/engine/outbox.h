@@ -94,6 +94,8 @@ class Outbox {
     return block_bytes_.load(std::memory_order_relaxed) >= kOutboxBlockBytes;
   }
   bool Empty() const { return entries_.load(std::memory_order_acquire) == 0; }
+  // Whether a message for the device is inside.
+  bool Holds(const core::DeviceKey& device);
 
   // Broker thread: emits every log line, then publishes until a limit is met or nothing is left.
   // `live(device)` gives the generation of the device's connection, 0 when it is away; a message of

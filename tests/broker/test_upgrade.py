@@ -1,5 +1,7 @@
 """The main job: a device upgrades through the broker, in every way that a device can take it."""
 
+import time
+
 import pytest
 
 from broker import LONG, content
@@ -633,3 +635,31 @@ def test_many_devices_at_once(site, device):
         d.reboot(main="2.0")
         assert d.report()["code"] == 200
     assert site.one("SELECT count(*) AS n FROM task WHERE state='succeeded'")["n"] == 30
+
+
+def test_a_report_that_changes_nothing_is_answered_while_the_database_is_locked(site, device):
+    """[N-11]: there is nothing to be stored. What changes something waits, and so does what comes behind it."""
+    site.pump()
+    d = device(versions={"main": "2.0"})
+    first = d.report()
+    assert d.report()["code"] == 200
+    site.stop()  # the engine answers the second report of the next connection, the broker's thread the third
+    site.start()
+    d.connect()
+    answers = [d.report() for _ in range(3)]
+    for answer in answers:
+        assert abs(answer.pop("now") - time.time()) < 60 and answer.pop("id")
+    assert answers == [answers[0]] * 3 == [{k: v for k, v in first.items() if k not in ("now", "id")}] * 3
+    with site.locked():
+        for _ in range(3):
+            assert d.report()["code"] == 200
+        for id, version in (("changed", "2.1"), ("behind", "2.0")):  # the second is as those before, byte for byte
+            d.send("version", {"components": {"main": version}, "bootId": d.boot_id, "id": id}, wait=False)
+        d.client.ping()
+        d.nothing("reply")
+    assert d.reply("changed")["code"] == 200
+    assert d.reply("behind")["code"] == 200
+    assert site.versions("d1") == {"main": "2.0"}
+    assert [e["detail"] for e in site.events("d1", event="report")][-2:] == ["2.0 -> 2.1", "2.1 -> 2.0"]
+    site.restart()
+    assert time.time() - site.device_row("d1")["seen_ms"] / 1000 < 60

@@ -150,6 +150,33 @@ class Site : public testing::Test {
             "\"}" + more + "}");
   }
 
+  // Whether the broker thread may answer the device's last Report(), as it does before it puts one
+  // into the inbox.
+  bool Repeats(const std::string& device, const std::string& version,
+               const std::string& more = "") {
+    const core::DeviceKey key{"acme", device};
+    return !outbox_->Holds(key) && !inbox_->Holds(key) &&
+           inbox_->unchanged()
+               .Repeats(key, live_[key], &dialect::Dialects()[0],
+                        R"({"id":"again","components":{"main":")" + version + "\"}" + more + "}",
+                        std::chrono::floor<core::Duration>(std::chrono::system_clock::now()))
+               .has_value();
+  }
+
+  // A device that has reported 1.0 until its next report may be answered.
+  void Rest(const std::string& device, std::uint64_t connection) {
+    Connect(device, connection);
+    Report(device, "1.0");
+    ASSERT_NE(Answer(device), "");
+    EXPECT_FALSE(Repeats(device, "1.0"));  // the first of a connection is no rule
+    ASSERT_TRUE(Until([&] {
+      Report(device, "1.0");
+      return !Answer(device).empty() && Until([&] {
+        return !inbox_->Holds({"acme", device});
+      }) && Repeats(device, "1.0");
+    }));
+  }
+
   // What the last Report() was answered with.
   std::string Answer(const std::string& device) {
     return Await(device, "down/reply", "\"id\":\"" + std::to_string(reports_) + "\"");
@@ -267,6 +294,111 @@ TEST_F(Site, WhatTheDatabaseRefusesOfOneDeviceTakesNothingFromTheOthers) {
   EXPECT_THAT(Log(), Not(HasSubstr("uplinks get 503")));
   Report("d3", "3.1");
   EXPECT_THAT(Answer("d3"), HasSubstr("\"code\":200"));
+}
+
+TEST_F(Site, AReportThatChangesNothingMayBeAnsweredAgainInItsConnection) {
+  StartAndOpen();
+  MakeCatalogue();
+  Rest("d1", 1);
+  EXPECT_FALSE(Repeats("d1", "1.1"));
+  EXPECT_FALSE(Repeats("d1", "1.0", R"(,"battery":70)"));
+  EXPECT_FALSE(Repeats("d1", "1.0", R"(,"request":true)"));
+  Connect("d1", 2);
+  EXPECT_FALSE(Repeats("d1", "1.0"));
+  Rest("d1", 3);
+  Report("d1", "1.1");
+  EXPECT_FALSE(Repeats("d1", "1.0"));  // it waits behind the other
+  ASSERT_NE(Answer("d1"), "");
+  EXPECT_FALSE(Repeats("d1", "1.0"));
+  EXPECT_FALSE(Repeats("d1", "1.1"));
+  ASSERT_TRUE(Until([&] {
+    Report("d1", "1.1");
+    return !Answer("d1").empty() && Until([&] {
+      return !inbox_->Holds({"acme", "d1"});
+    }) && Repeats("d1", "1.1");
+  }));
+  EXPECT_FALSE(Repeats("d1", "1.0"));
+}
+
+TEST_F(Site, WhatAsksForMoreIsNotAnsweredAgain) {
+  StartAndOpen();
+  MakeCatalogue();
+  for (const char* more : {R"(,"request":true)", R"(,"trial":["main"])", R"(,"sleep":"x")"}) {
+    Connect("d1", 1);
+    for (int i = 0; i < 3; ++i) {
+      Report("d1", "1.0", more);
+      ASSERT_NE(Answer("d1"), "");
+    }
+    ASSERT_TRUE(Until([&] { return !inbox_->Holds({"acme", "d1"}); }));
+    EXPECT_FALSE(Repeats("d1", "1.0", more)) << more;
+  }
+}
+
+TEST_F(Site, ADeviceThatIsOfferedAnUpgradeIsNotAnsweredBeforeIt) {  // [N-13]
+  StartAndOpen();
+  MakeCatalogue();
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Rest("d1", 1);
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  bool before = false;
+  ASSERT_TRUE(Until([&] {
+    const bool offered = std::ranges::any_of(
+        messages_, [](const Message& message) { return message.topic.ends_with("down/plan"); });
+    before = before || (offered && Repeats("d1", "1.0"));
+    return offered;
+  })) << Log();
+  EXPECT_FALSE(before);
+  for (int i = 0; i < 3; ++i) {  // while the task is open
+    Report("d1", "1.0");
+    ASSERT_NE(Answer("d1"), "");
+    EXPECT_FALSE(Repeats("d1", "1.0"));
+  }
+}
+
+TEST_F(Site, APlanThatAnyReportJoinsHasAllReports) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET scope_kind = 'dynamic', new_reports = 1; UPDATE plan SET wanted = 'active'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM plan_state") == "active"; })) << Log();
+  Connect("d1", 1);
+  for (int i = 0; i < 4; ++i) {
+    Report("d1", "2.0");
+    ASSERT_NE(Answer("d1"), "");
+    EXPECT_FALSE(Repeats("d1", "2.0"));
+  }
+}
+
+TEST_F(Site, WhatOtherProgramsWriteEndsTheAnswers) {
+  StartAndOpen();
+  MakeCatalogue();
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Rest("d1", 1);
+  Sql("BEGIN; UPDATE engine_state SET writing = 1; UPDATE device_version SET version = '0.9';"
+      "UPDATE engine_state SET writing = 0; COMMIT");  // a repair by hand
+  EXPECT_TRUE(Until([&] { return !Repeats("d1", "1.0"); }));
+  Rest("d1", 2);
+  EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.0");
+  Sql("INSERT INTO device(product, name, disabled) VALUES ('acme', 'd1', 1)");
+  EXPECT_TRUE(Until([&] { return !Repeats("d1", "1.0"); }));
+  Report("d1", "1.0");
+  EXPECT_THAT(Answer("d1"), HasSubstr("403"));
+}
+
+TEST_F(Site, TheTimeOfAnAnswerIsWritten) {
+  StartAndOpen();
+  MakeCatalogue();
+  Rest("d1", 1);
+  Stop();
+  const std::string before = Ask("SELECT seen_ms FROM device_state");
+  StartAndOpen();
+  Rest("d1", 1);
+  ASSERT_TRUE(Repeats("d1", "1.0"));
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+                       std::chrono::system_clock::now().time_since_epoch())
+                       .count();
+  Stop();
+  EXPECT_GT(std::stoll(Ask("SELECT seen_ms FROM device_state")), std::stoll(before));
+  EXPECT_GE(std::stoll(Ask("SELECT seen_ms FROM device_state")), now - 1);
 }
 
 TEST_F(Site, AnUnknownProductIsNotFound) {

@@ -1,0 +1,86 @@
+// What each device reported last, where it changed nothing. When the same report comes again in the
+// same connection the broker thread answers it, and the engine never sees it: such a report makes
+// up most of what a quiet fleet sends.
+//
+// Only a report for which everything that the engine would look at is as it was: no task that
+// lives, no plan that any report joins (Exchange::Repeatable says what else). The engine forgets a
+// device before it commits anything about it, so that an answer never comes before a message that
+// was decided earlier [N-13]. It forgets all of them when anybody else has written the database.
+//
+// Critical sections are short: the broker thread takes this lock. Must not know Mosquitto.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/model.h"
+
+namespace ota::dialect {
+struct Dialect;
+}
+
+namespace ota::engine {
+
+class Unchanged {
+ public:
+  static constexpr std::size_t kDevices = 16384;  // about 0.5 KiB each
+  static constexpr std::size_t kLongest = 1024;   // bytes of a payload
+
+  struct Report {
+    std::uint64_t connection = 0;  // generation
+    const dialect::Dialect* dialect = nullptr;
+    std::string before, after;  // the payload but for the text of its `id`
+    bool measured = false;      // it tells battery, signal or free space
+  };
+
+  // The JSON text of a version report that was read without complaint and has this `id`, in two
+  // parts; nothing: it cannot be told from another report of the same parts. Pure.
+  static std::optional<Report> Split(std::string_view payload, std::string_view id);
+
+  // A device that was answered here.
+  struct Seen {
+    core::DeviceKey device;
+    core::Instant at;  // last
+    bool measured = false;
+  };
+
+  // ---- engine thread
+
+  void Keep(const core::DeviceKey& device, Report report);
+  void Forget(const core::DeviceKey& device);
+  void Clear();
+  // Those that were answered since the last call; each may be there more than once.
+  std::vector<Seen> TakeSeen();
+
+  // ---- any thread
+
+  bool has_seen();
+
+  // ---- broker thread
+
+  // The `id` of `payload`, if it is the device's last report again; it counts as answered then.
+  std::optional<std::string> Repeats(const core::DeviceKey& device, std::uint64_t connection,
+                                     const dialect::Dialect* dialect, std::string_view payload,
+                                     core::Instant wall);
+
+ private:
+  struct Entry {
+    Report report;
+    std::uint64_t round = 0;  // of TakeSeen() in which it was answered last
+    std::size_t seen = 0;     // its place in seen_ in that round
+  };
+
+  std::mutex mutex_;
+  // Protected by mutex_:
+  std::unordered_map<core::DeviceKey, Entry> entries_;
+  std::vector<Seen> seen_;
+  std::uint64_t round_ = 1;
+};
+
+}  // namespace ota::engine
