@@ -41,8 +41,9 @@ std::optional<Unchanged::Report> Unchanged::Split(std::string_view payload, std:
     return std::nullopt;
   }
   Report report;
-  report.before = payload.substr(0, at + 1);
-  report.after = payload.substr(at + 1 + id.size());
+  report.id = at + 1;
+  report.text = payload;
+  report.text.erase(report.id, id.size());
   return report;
 }
 
@@ -86,12 +87,13 @@ std::optional<std::string> Unchanged::Repeats(const core::DeviceKey& device,
     return std::nullopt;
   }
   auto& [report, round, place] = found->second;
-  const std::size_t fixed = report.before.size() + report.after.size();
-  if (report.connection != connection || report.dialect != dialect || payload.size() <= fixed ||
-      !payload.starts_with(report.before) || !payload.ends_with(report.after)) {
+  const std::string_view text = report.text;
+  if (report.connection != connection || report.dialect != dialect ||
+      payload.size() <= text.size() || !payload.starts_with(text.substr(0, report.id)) ||
+      !payload.ends_with(text.substr(report.id))) {
     return std::nullopt;
   }
-  const std::string_view id = payload.substr(report.before.size(), payload.size() - fixed);
+  const std::string_view id = payload.substr(report.id, payload.size() - text.size());
   if (!IsPlain(id)) {
     return std::nullopt;
   }

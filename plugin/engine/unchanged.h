@@ -29,18 +29,19 @@ namespace ota::engine {
 
 class Unchanged {
  public:
-  static constexpr std::size_t kDevices = 16384;  // about 0.5 KiB each
-  static constexpr std::size_t kLongest = 1024;   // bytes of a payload
+  static constexpr std::size_t kDevices = 131072;  // about 0.3 KiB each
+  static constexpr std::size_t kLongest = 1024;    // bytes of a payload
 
   struct Report {
     std::uint64_t connection = 0;  // generation
     const dialect::Dialect* dialect = nullptr;
-    std::string before, after;  // the payload but for the text of its `id`
-    bool measured = false;      // it tells battery, signal or free space
+    std::string text;       // the payload but for the text of its `id`
+    std::size_t id = 0;     // where that stood
+    bool measured = false;  // it tells battery, signal or free space
   };
 
-  // The JSON text of a version report that was read without complaint and has this `id`, in two
-  // parts; nothing: it cannot be told from another report of the same parts. Pure.
+  // The JSON text of a version report that was read without complaint and has this `id`; nothing:
+  // it cannot be told from another report with the same text around its `id`. Pure.
   static std::optional<Report> Split(std::string_view payload, std::string_view id);
 
   // A device that was answered here.
