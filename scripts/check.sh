@@ -10,7 +10,8 @@
 #     asan     all unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #     tsan     the concurrent unit tests (engine, package) under ThreadSanitizer
 #     broker   the broker tests with the plugin under AddressSanitizer (needs --all or the name)
-#     fuzz     each fuzz target for a minute (clang)
+#     fleet    the fleet and the soak on a broker whose plugin is under ThreadSanitizer (the same)
+#     fuzz     each fuzz target for a minute, with --all for ten (clang; the same)
 #   Without a name: format layers trace scripts tidy asan tsan; with --all everything.
 # Exit 77: the one check that was asked for cannot be made here (CTest shows it as skipped).
 set -euo pipefail
@@ -22,14 +23,14 @@ while [ $# -gt 0 ]; do
     --build) build=$(realpath -m "$2"); shift 2 ;;
     --base) base=$2; shift 2 ;;
     --all) all=1; shift ;;
-    -h | --help) sed -n '2,17p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 0 ;;
+    -h | --help) sed -n '2,18p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'; exit 0 ;;
     *) break ;;
   esac
 done
 checks=("$@")
 if [ ${#checks[@]} = 0 ]; then
   checks=(format layers trace scripts tidy asan tsan)
-  [ "$all" = 0 ] || checks+=(broker fuzz)
+  [ "$all" = 0 ] || checks+=(broker fleet fuzz)
 fi
 jobs=$(nproc)
 sources() { find plugin tests examples -name '*.cc' -o -name '*.h' -o -name '*.c'; }
@@ -87,12 +88,24 @@ check_asan() {
   UBSAN_OPTIONS=print_stacktrace=1 unit "$top/build-asan" 'core|crypto|dialect|store|package|guard|engine'
 }
 
-check_tsan() {
-  configure "$top/build-tsan" -DOTA_SANITIZE=thread
-  # A kernel that spreads its mappings more widely than the sanitizer of this compiler knows needs a fixed layout.
+# under_tsan COMMAND...: a kernel that spreads its mappings more widely than the sanitizer of this compiler knows needs
+# a fixed layout.
+under_tsan() {
   local fixed=()
   if setarch -R true 2>/dev/null; then fixed=(setarch -R); fi
-  TSAN_OPTIONS="halt_on_error=1 suppressions=$top/tests/tsan.supp" "${fixed[@]}" "${BASH_SOURCE[0]}" --unit "$top/build-tsan" 'package|engine'
+  TSAN_OPTIONS="halt_on_error=1 suppressions=$top/tests/tsan.supp" "${fixed[@]}" "$@"
+}
+
+check_tsan() {
+  configure "$top/build-tsan" -DOTA_SANITIZE=thread
+  under_tsan "${BASH_SOURCE[0]}" --unit "$top/build-tsan" 'package|engine'
+}
+
+check_fleet() {
+  configure "$top/build-tsan" -DOTA_SANITIZE=thread
+  ninja -C "$top/build-tsan" -j "$jobs" --quiet mosquitto_ota otactl ota-fleet
+  OTA_PRELOAD="$(g++ -print-file-name=libtsan.so)" \
+    under_tsan ctest --test-dir "$top/build-tsan" --output-on-failure --no-tests=error -R '^broker_(fleet|soak)$'
 }
 
 check_broker() {
@@ -112,10 +125,16 @@ check_fuzz() {
   [ -n "$targets" ] || { echo "no fuzz targets"; return 1; }
   # shellcheck disable=SC2086 # words on purpose
   ninja -C "$top/build-fuzz" -j "$jobs" --quiet $targets
+  local seconds=60
+  [ "$all" = 0 ] || seconds=600
   for target in $targets; do
     mkdir -p "$top/build-fuzz/corpus/$target"
-    "$top/build-fuzz/$target" -max_total_time=60 -print_final_stats=0 "$top/build-fuzz/corpus/$target"
   done
+  # New inputs go into the first directory, the second has the seeds.
+  # shellcheck disable=SC2086,SC2016 # words on purpose; the inner shell's variables
+  printf '%s\n' $targets | xargs -P "$jobs" -I{} sh -c \
+    'exec "$1/$2" "-max_total_time=$3" -timeout=10 -rss_limit_mb=1500 "$1/corpus/$2" "tests/fuzz/corpus/${2%_fuzz}"' \
+    fuzz "$top/build-fuzz" {} "$seconds"
 }
 
 # check.sh calls itself so that setarch reaches the tests.
