@@ -57,7 +57,7 @@ DeviceName ParseDevice(const std::string& text) {
   return {text.substr(0, slash), slash == std::string::npos ? "" : text.substr(slash + 1)};
 }
 
-const CLI::Validator kDeviceForm(
+const CLI::Validator device_form(
     [](const std::string& text) {
       const std::size_t slash = text.find('/');
       const bool good = slash != std::string::npos && slash > 0 && slash + 1 < text.size();
@@ -65,7 +65,7 @@ const CLI::Validator kDeviceForm(
     },
     "PRODUCT/DEVICE");
 
-const CLI::Validator kConstantForm(
+const CLI::Validator constant_form(
     [](const std::string& text) {
       const std::size_t sign = text.find('=');
       const bool good = sign != std::string::npos && sign > 0;
@@ -167,7 +167,7 @@ class CommandLine {
     command
         ->add_option("--set", args_.constants,
                      "A CSV column with one value for all rows, repeatable")
-        ->check(kConstantForm)
+        ->check(constant_form)
         ->expected(1)
         ->allow_extra_args(false)  // what follows is a file
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -308,7 +308,7 @@ class CommandLine {
                         "The secret is the first line of this file; -: of standard input");
     CLI::Option* gateway = add->add_option("--gateway", args_.device_add.gateway,
                                            "The device is a sub-device of this one")
-                               ->check(kDeviceForm);
+                               ->check(device_form);
     CLI::Option* disabled =
         add->add_flag("--disabled", args_.device_add.disabled, "It may not log in or upgrade");
     CLI::Option* csv = add->add_option("--csv", args_.csv, "A file of devices");
@@ -338,7 +338,7 @@ class CommandLine {
             [this] { return ShowDevice(args_.context, ParseDevice(args_.device)); })
         ->add_option("DEVICE", args_.device)
         ->required()
-        ->check(kDeviceForm);
+        ->check(device_form);
     CLI::App* explain = Command(*group, "explain",
                                 "Why does a device get no plan? Every rule in its order, with "
                                 "value and limit. Exit code 0\n"
@@ -347,7 +347,7 @@ class CommandLine {
                                   return ExplainDevice(args_.context, ParseDevice(args_.device),
                                                        args_.plan, args_.explain_wait_s);
                                 });
-    explain->add_option("DEVICE", args_.device)->required()->check(kDeviceForm);
+    explain->add_option("DEVICE", args_.device)->required()->check(device_form);
     explain->add_option("PLAN", args_.plan, "Default: every plan of its product");
     AddWait(explain, &args_.explain_wait_s);
     CLI::App* release = Command(
@@ -355,13 +355,13 @@ class CommandLine {
         "Let a device go on that was put aside because it failed a target again and again",
         "device release demo/d1",
         [this] { return ReleaseDevice(args_.context, ParseDevice(args_.device), args_.wait_s); });
-    release->add_option("DEVICE", args_.device)->required()->check(kDeviceForm);
+    release->add_option("DEVICE", args_.device)->required()->check(device_form);
     AddWait(release, &args_.wait_s);
     CLI::App* retire = Command(
         *group, "retire", "Take a device out of every scope; its history stays",
         "device retire demo/d1",
         [this] { return RetireDevice(args_.context, ParseDevice(args_.device), args_.off); });
-    retire->add_option("DEVICE", args_.device)->required()->check(kDeviceForm);
+    retire->add_option("DEVICE", args_.device)->required()->check(device_form);
     retire->add_flag("--off", args_.off, "Put it in service again");
   }
 
@@ -434,7 +434,7 @@ class CommandLine {
           }
           return Log(args_.context, device, args_.plan, args_.lines, args_.follow);
         });
-    log->add_option("--device", args_.device)->check(kDeviceForm);
+    log->add_option("--device", args_.device)->check(device_form);
     log->add_option("--plan", args_.plan);
     log->add_option("-n,--lines", args_.lines)
         ->check(CLI::Range(1, 1000000))

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import errno
 import json
+import os
 import pathlib
 import re
 import resource
@@ -14,6 +15,8 @@ import struct
 import subprocess
 import threading
 import time
+
+import pytest
 
 import mqtt
 from broker import LONG, PLUGIN, SEED, content, eventually
@@ -46,6 +49,8 @@ def most_descriptors(wanted):
 
 def test_connections_past_the_file_descriptors(make_site):
     """Who is connected keeps being served; who comes too late is turned away by the broker and finds room later."""
+    if "OTA_PRELOAD" in os.environ:
+        pytest.skip("the sanitizer looks at memory through a pipe, and takes it for wrong where no descriptor is left")
     many = min(20_000 if LONG else 3_000, most_descriptors(20_500) - 300)
     site = make_site(start=False)
     with descriptors(1024):
