@@ -418,8 +418,7 @@ std::optional<Unchanged::Report> Exchange::Repeatable(const Loaded& loaded, cons
       loaded.product->scanning) {
     return std::nullopt;
   }
-  if (before.open || !before.queued.empty() || !before.cancels.empty() || !before.streaks.empty() ||
-      before.device.reported_connection != arrival.connection) {
+  if (before.open || !before.queued.empty() || !before.cancels.empty() || !before.streaks.empty()) {
     return std::nullopt;
   }
   if (decision.device_changed || decision.installed_changed || decision.streaks_changed ||
