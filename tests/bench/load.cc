@@ -282,7 +282,7 @@ void Connection::SendReport() {
   }
   sent_at_[sent_ % sent_at_.size()] = Now();
   payload_ = "{\"id\":\"" + std::to_string(++sent_) + "\",\"components\":{\"main\":\"" +
-             (options.change ? run_ + std::to_string(turn) : "1.0") + "\"}}";
+             (options.change && turn > 0 ? run_ + std::to_string(turn) : "1.0") + "\"}}";
   client_.Publish(topic_, payload_, options.qos);
 }
 

@@ -127,7 +127,7 @@ class Bench:
                 one.stop(30)
 
     def load(self, broker, mode, **options):
-        return json.loads(self.start_load(broker, mode, **options).communicate(timeout=300)[0])
+        return json.loads(self.start_load(broker, mode, **options).communicate(timeout=900)[0])
 
     def start_load(self, broker, mode, **options):
         command = [self.options.build / "ota-load", mode, "--port", broker.port]
