@@ -338,9 +338,11 @@ CREATE TABLE log (
   detail      TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
-CREATE INDEX log_device ON log(product, device, id);
-
 CREATE INDEX log_plan ON log(plan, id);
+
+CREATE INDEX log_device ON log(id >> 10, product, device);
+
+CREATE INDEX log_retrying ON log(product, device, task) WHERE new_state = 'retrying';
 
 CREATE TABLE engine_health (
   one                 INTEGER PRIMARY KEY CHECK (one = 1),
@@ -460,6 +462,9 @@ INSERT INTO before_insert VALUES(1,'none');
 INSERT INTO dialect VALUES('alibaba');
 INSERT INTO dialect VALUES('enos');
 INSERT INTO dialect VALUES('native');
+ANALYZE dialect;
+DELETE FROM sqlite_stat1;
+INSERT INTO sqlite_stat1 VALUES('log','log_device','1000000 1000 500 5');
 
 CREATE VIEW package_locked(product, name) AS
   SELECT p.product, c.full FROM plan_component c JOIN plan p ON p.name = c.plan WHERE p.wanted <> 'draft' AND c.full IS

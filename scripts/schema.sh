@@ -28,6 +28,10 @@ SELECT * FROM before_insert;
 .mode insert dialect
 SELECT * FROM dialect;
 .mode list
+SELECT 'ANALYZE dialect;' || char(10) || 'DELETE FROM sqlite_stat1;';
+.mode insert sqlite_stat1
+SELECT * FROM sqlite_stat1;
+.mode list
 SELECT '';
 SELECT sql || ';' || char(10) FROM sqlite_schema WHERE type = 'view' ORDER BY rowid;
 SELECT sql || ';' || char(10) FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid;

@@ -467,7 +467,8 @@ TEST_F(Open, TheReadableSchemaIsWhatTheStepsGive) {
   ASSERT_EQ(Shell(Read(std::string(OTA_SOURCE_DIR) + "/schema/schema.sql"), "whole.db"), "");
   EXPECT_EQ(SchemaOf(path()), SchemaOf(directory_ / "whole.db")) << "run scripts/schema.sh";
   const std::string rows =
-      "SELECT * FROM profile; SELECT * FROM before_insert; SELECT * FROM dialect;";
+      "SELECT * FROM profile; SELECT * FROM before_insert; SELECT * FROM dialect;"
+      "SELECT * FROM sqlite_stat1;";
   EXPECT_EQ(Shell(rows), Shell(rows, "whole.db"));
 }
 

@@ -1104,5 +1104,25 @@ TEST_F(Rows, NoHotStatementScansATableThatGrows) {
   }
 }
 
+TEST_F(Rows, LinesOfTheLogOfManyDevicesWriteFewPages) {
+  const auto lines = [this](int rounds) {
+    ASSERT_TRUE(store_->Begin());
+    core::LogEntry entry;
+    entry.event = "versions";
+    for (int round = 0; round < rounds; ++round) {
+      for (int device = 0; device < 100; ++device) {
+        ASSERT_TRUE(store_->Log(entry, {"demo", "d" + std::to_string(device)}, At(1)));
+      }
+    }
+    ASSERT_TRUE(store_->Commit(At(1)));
+  };
+  for (int batch = 0; batch < 10; ++batch) {
+    lines(30);  // 300 of each device: more than a page of any index by device
+  }
+  ASSERT_EQ(Shell("PRAGMA wal_checkpoint(TRUNCATE)"), "0|0|0\n");
+  lines(1);
+  EXPECT_LT(store_->WalBytes(), 30 * 4120);  // each device's own leaf would be 100
+}
+
 }  // namespace
 }  // namespace ota::store

@@ -286,6 +286,12 @@ TEST_F(Views, OnePlanAndOneDeviceAreFoundByIndex) {
       EXPECT_THAT(plan + "\n", Not(HasSubstr(scan))) << sql;
     }
   }
+  EXPECT_THAT(QueryPlan("SELECT * FROM history WHERE product = 'demo' AND device = 'd000001'"),
+              HasSubstr("log_device (ANY(<expr>) AND product=? AND device=?"));
+  for (const char* of : {"tasks WHERE task = 'task1'", "plan_devices WHERE plan = 'spring'"}) {
+    EXPECT_THAT(QueryPlan(std::string("SELECT last_error FROM ") + of),
+                HasSubstr("log_retrying (product=? AND device=? AND task=?)"));
+  }
 }
 
 TEST_F(Views, TwentyThousandDevicesAreCountedInALinearNumberOfSteps) {
