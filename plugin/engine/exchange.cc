@@ -9,9 +9,6 @@
 namespace ota::engine {
 namespace {
 
-// Registrations of devices that nobody has heard of before, per second: beyond, they are told to
-// come again.
-constexpr int kRegistrationsPerSecond = 2000;
 constexpr core::seconds kComeAgain{10};
 // A request for blocks that comes again so soon is the same one, sent twice.
 constexpr core::seconds kSameRequest{5};
@@ -505,19 +502,15 @@ store::Status Exchange::Judge(Loaded loaded, const Arrival& arrival, const core:
     if (!may) {
       return tl::unexpected(may.error());
     }
-    const auto second = std::chrono::floor<core::seconds>(now_.steady);
-    if (second != registrations_second_) {
-      registrations_second_ = second;
-      registrations_ = 0;
-    }
     if (!*may) {
       refusal.emplace();
       refusal->code = core::ReplyCode::kForbidden;
       refusal->message = "the product has reached its number of devices";
-    } else if (++registrations_ > kRegistrationsPerSecond) {
+    } else if (const core::seconds later = registrations_.Ask(now_.steady);
+               later > core::seconds(0)) {
       refusal.emplace();
       refusal->code = core::ReplyCode::kUnavailable;
-      refusal->retry_after = kComeAgain;
+      refusal->retry_after = later;
     } else {
       ++counts_[product->product.name];
     }

@@ -22,6 +22,7 @@
 #include "engine/outbox.h"
 #include "engine/pace.h"
 #include "engine/push_limit.h"
+#include "engine/registrations.h"
 #include "engine/unchanged.h"
 #include "package/address.h"
 #include "store/store.h"
@@ -231,8 +232,7 @@ class Exchange {
   std::unordered_map<core::DeviceKey, Unchanged::Report> repeatable_;  // of the open transaction
   std::vector<Unchanged::Seen> repeated_;                              // not in seen_ yet
   std::unordered_map<std::string, std::int64_t> counts_;  // registered devices by product
-  core::Instant registrations_second_{};
-  int registrations_ = 0;
+  Registrations registrations_;
 };
 
 }  // namespace ota::engine

@@ -1,12 +1,14 @@
-// Reports of one burst are judged together.
+// Reports of one burst are judged together; what is limited in time.
 #include "engine/bursts.h"
 
+#include <map>
 #include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
 
 #include "engine/push_limit.h"
+#include "engine/registrations.h"
 
 namespace ota::engine {
 namespace {
@@ -110,6 +112,41 @@ TEST(PushLimit, IsSixtyAnHourForEachDevice) {
   EXPECT_EQ(limit.Count(kLamp, kStart + Duration(3'599'999)), PushLimit::Answer::kRefused);
   EXPECT_EQ(limit.Count({"lamp", "d2"}, kStart), PushLimit::Answer::kSend);
   EXPECT_EQ(limit.Count(kLamp, kStart + Duration(3'600'000)), PushLimit::Answer::kSend);
+}
+
+TEST(Registrations, WhoComesBeyondIsToldASecondOfItsOwn) {
+  Registrations registrations;
+  constexpr int kDevices = 10'000;
+  std::map<Instant, int> come{{kStart, kDevices}};  // when, and how many ask
+  int registered = 0;
+  for (; !come.empty(); come.erase(come.begin())) {
+    const auto [now, devices] = *come.begin();
+    int at_once = 0;
+    for (int device = 0; device < devices; ++device) {
+      const core::seconds later = registrations.Ask(now);
+      if (later == core::seconds(0)) {
+        ++at_once;
+      } else {
+        ++come[now + later];
+      }
+    }
+    EXPECT_EQ(at_once, kRegistrationsPerSecond);
+    registered += at_once;
+    EXPECT_LE(now, kStart + core::seconds(4));
+  }
+  EXPECT_EQ(registered, kDevices);
+}
+
+TEST(Registrations, TheSecondsOfThoseWhoNeverCameAreForgotten) {
+  Registrations registrations;
+  for (int device = 0; device < 3 * kRegistrationsPerSecond; ++device) {
+    registrations.Ask(kStart);
+  }
+  EXPECT_EQ(registrations.Ask(kStart), core::seconds(3));
+  for (int device = 0; device < kRegistrationsPerSecond; ++device) {
+    ASSERT_EQ(registrations.Ask(kStart + core::seconds(60)), core::seconds(0));
+  }
+  EXPECT_EQ(registrations.Ask(kStart + core::seconds(60)), core::seconds(1));
 }
 
 }  // namespace

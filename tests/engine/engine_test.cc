@@ -12,6 +12,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +21,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/registrations.h"
 #include "store/scratch.h"
 
 namespace ota::engine {
@@ -57,7 +59,7 @@ class Site : public testing::Test {
     auto started = Engine::Start(
         options_, *inbox_, *outbox_, [] { return std::uint64_t{7}; },
         [this] {
-          ClockReading clocks = Clocks();
+          ClockReading clocks = still_ ? *still_ : Clocks();
           const std::chrono::milliseconds passed(passed_ms_.load());
           clocks.wall += passed;
           clocks.monotonic += passed;
@@ -253,6 +255,7 @@ class Site : public testing::Test {
   std::vector<Message> messages_;
   std::vector<std::string> log_;
   int reports_ = 0;
+  std::optional<ClockReading> still_;       // instead of the time, set before Start()
   std::atomic<std::int64_t> passed_ms_{0};  // by which the engine's clocks are ahead
   std::function<void()> at_clock_;  // on the engine's thread, when it reads the clock while armed_
   std::atomic<bool> armed_{false};
@@ -293,6 +296,28 @@ TEST_F(Site, WhatTheDatabaseRefusesOfOneDeviceTakesNothingFromTheOthers) {
   EXPECT_THAT(Log(), Not(HasSubstr("uplinks get 503")));
   Report("d3", "3.1");
   EXPECT_THAT(Answer("d3"), HasSubstr("\"code\":200"));
+}
+
+TEST_F(Site, OfManyNewDevicesAtOnceEachIsToldWhenItMayRegister) {
+  still_ = Clocks();
+  StartAndOpen();
+  MakeCatalogue();
+  constexpr int kDevices = kRegistrationsPerSecond + 50;
+  const auto all = [&] {
+    messages_.clear();
+    for (int device = 0; device < kDevices; ++device) {
+      Connect("d" + std::to_string(device), 1);
+      Report("d" + std::to_string(device), "1.0");
+    }
+    EXPECT_TRUE(Until([&] { return messages_.size() == kDevices; }));
+    return std::ranges::count_if(messages_, [](const Message& message) {
+      return message.payload.find("\"code\":503,\"retryAfter\":1") != std::string::npos;
+    });
+  };
+  EXPECT_EQ(all(), 50);
+  passed_ms_ += 1000;
+  EXPECT_EQ(all(), 0);
+  EXPECT_EQ(Ask("SELECT count(*) FROM device_state"), std::to_string(kDevices));
 }
 
 TEST_F(Site, AReportThatChangesNothingMayBeAnsweredAgainInItsConnection) {
