@@ -806,19 +806,22 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
   service.Ticks();
   service.ReloadIsOver();
   const bool subscribes = event.access == MOSQ_ACL_SUBSCRIBE;
+  const bool filter = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE;
   const std::string_view text = event.topic;
-  if (const auto session = SessionOf(instance, text)) {
-    return CheckSession(instance, *session, event);
-  }
-  const dialect::TopicClass topic = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE
-                                        ? dialect::ClassifyFilter(text)
-                                        : dialect::ClassifyTopic(text);
   const auto other = [&] {
     if (event.access == MOSQ_ACL_WRITE && instance.options.acl_other == engine::AclOther::kDefer) {
       service.Deferred(text);
     }
     return Other(instance);
   };
+  if (!filter && !dialect::Concerns(text)) {
+    return other();
+  }
+  if (const auto session = SessionOf(instance, text)) {
+    return CheckSession(instance, *session, event);
+  }
+  const dialect::TopicClass topic =
+      filter ? dialect::ClassifyFilter(text) : dialect::ClassifyTopic(text);
   if (!topic.ours && !topic.system) {
     return other();
   }
@@ -877,6 +880,14 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
     return MOSQ_ERR_SUCCESS;
   }
   const std::string_view text = event.topic;
+  const auto leave = [&] {
+    service.Allowed();
+    service.Overhear(text, {static_cast<const char*>(event.payload), event.payloadlen});
+    return MOSQ_ERR_SUCCESS;
+  };
+  if (!dialect::Concerns(text)) {
+    return leave();
+  }
   if (const auto session = SessionOf(instance, text)) {
     if (session->reply || !IsOwnSession(instance, *session, event.client)) {
       return MOSQ_ERR_ACL_DENIED;
@@ -893,9 +904,7 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
       NoteSystem(service, registry.get(), Identify(instance, event.client, registry.get()), topic,
                  event.client);
     }
-    service.Allowed();
-    service.Overhear(text, {static_cast<const char*>(event.payload), event.payloadlen});
-    return MOSQ_ERR_SUCCESS;
+    return leave();
   }
   // Again: nobody asks for access on behalf of a bridge.
   const auto registry = service.registry();

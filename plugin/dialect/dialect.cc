@@ -69,6 +69,11 @@ constexpr auto kFirstBytes = [] {
   return first;
 }();
 
+bool Begins(const Dialect& dialect, std::string_view text) {
+  return std::ranges::any_of(dialect.prefixes,
+                             [text](std::string_view prefix) { return text.starts_with(prefix); });
+}
+
 struct Found {
   const Dialect* dialect = nullptr;
   TopicClass topic;
@@ -76,12 +81,8 @@ struct Found {
 
 Found Classify(std::string_view text) {
   Found system;
-  if (text.empty() || !kFirstBytes.at(static_cast<unsigned char>(text.front()))) {
-    return system;
-  }
   for (const Dialect& dialect : kTable) {
-    const auto begins = [text](std::string_view prefix) { return text.starts_with(prefix); };
-    if (!std::ranges::any_of(dialect.prefixes, begins)) {
+    if (!Begins(dialect, text)) {
       continue;
     }
     const TopicClass topic = dialect.classify(text);
@@ -107,6 +108,12 @@ bool IsName(std::string_view name) {
            c == '_' || c == ':' || c == '-';
   };
   return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, allowed);
+}
+
+bool Concerns(std::string_view topic) {
+  return !topic.empty() && kFirstBytes.at(static_cast<unsigned char>(topic.front())) &&
+         std::ranges::any_of(kTable,
+                             [topic](const Dialect& dialect) { return Begins(dialect, topic); });
 }
 
 TopicClass ClassifyTopic(std::string_view topic) {

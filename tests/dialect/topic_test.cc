@@ -25,6 +25,18 @@ TEST(IsName, AllowsLettersDigitsAndFourSigns) {
   }
 }
 
+TEST(Concerns, OnlyTopicsThatADialectKnowsByTheirBeginning) {
+  for (const char* topic :
+       {"ota/v1/pump/d-1/up/version", "ota/v1/", "/ota/device/inform/a/b", "/sys/a/b/thing/x",
+        "/sys/a/b/thing/sub/register", "/ext/session/a/b/combine/login", "/shadow/get/a/b"}) {
+    EXPECT_TRUE(Concerns(topic)) << topic;
+  }
+  for (const char* topic : {"", "o", "ota", "ota/v2/pump/d-1/up/version", "site/temperature", "/",
+                            "/sy", "/site/temperature", "$SYS/broker/uptime"}) {
+    EXPECT_FALSE(Concerns(topic)) << topic;
+  }
+}
+
 TEST(ParseUplink, KnowsTheFourUplinks) {
   const struct {
     const char* topic;

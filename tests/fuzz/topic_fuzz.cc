@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "dialect/dialect.h"
+#include "dialect/session.h"
 #include "fuzz/check.h"
 
 namespace ota::dialect {
@@ -33,6 +34,8 @@ void CheckClass(const TopicClass& found, std::string_view text) {
 void CheckTopic(std::string_view topic) {
   const TopicClass found = ClassifyTopic(topic);
   CheckClass(found, topic);
+  Check(Concerns(topic) || (!found.ours && !found.system && !ParseSession(topic)),
+        "what does not concern anybody is nobody's");
   if (topic.starts_with("ota/v1/") || topic.starts_with("/ota/device/")) {
     Check(found.ours, "ours by prefix");
   } else if (found.ours) {
