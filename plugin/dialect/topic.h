@@ -44,8 +44,9 @@ struct TopicClass {
   std::optional<UplinkKind> kind;
 };
 
-// Whether a topic name may be of any of the kinds that a dialect knows: of all others ClassifyTopic()
-// and ParseSession() say nothing. For most of a site's topics it looks at one byte. Any thread.
+// Whether a topic name may be of any of the kinds that a dialect knows: of all others
+// ClassifyTopic() and ParseSession() say nothing. For most of a site's topics it looks at one byte.
+// Any thread.
 bool Concerns(std::string_view topic);
 
 // Classifies a topic name (of a publish, a will, a delivery). Any bytes are allowed.

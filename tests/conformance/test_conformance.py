@@ -2,12 +2,15 @@
 
 import os
 import pathlib
-import socket
 import subprocess
+import sys
 
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "broker"))
+from broker import free_port  # noqa: E402
+
 PROGRAM = os.environ["OTA_DEVICE"]
 RACES = subprocess.run([HERE.parent / "device", "--list"], capture_output=True, text=True, check=True).stdout.split("\n")
 RACES = [line.split()[0] for line in RACES if line.strip()][1:]  # the first is part of every run
@@ -15,9 +18,7 @@ RACES = [line.split()[0] for line in RACES if line.strip()][1:]  # the first is 
 
 class Conformance:
     def __init__(self, directory, races, *device_options, patience=15):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        port = free_port()
         self.run = subprocess.Popen([HERE.parent / "device", "--listen", f"127.0.0.1:{port}", "--scale", "0.2", "--patience", str(patience), "--wait", "20",
                                      "--only", ",".join(races), "pump", "d1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self.run.stdout.readline().startswith("listening")
