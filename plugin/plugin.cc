@@ -20,7 +20,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -42,7 +41,9 @@
 #include "guard/identity.h"
 #include "guard/login.h"
 #include "guard/rate.h"
+#include "guard/refusals.h"
 #include "guard/registry.h"
+#include "guard/sessions.h"
 
 namespace ota {
 namespace {
@@ -59,18 +60,9 @@ constexpr auto kTicksExpected = std::chrono::seconds(2);
 constexpr auto kDroppedLine = std::chrono::seconds(60);
 constexpr core::seconds kRetryTooMany{10};
 constexpr core::seconds kRetryUnavailable{30};
-// Failed logins: of one address, and of one device from one address. More are not looked at: the
-// connection is closed without an answer, right password or wrong. Lines about them: of all
-// together.
-constexpr int kAddressBurst = 200;
-constexpr auto kAddressEvery = std::chrono::milliseconds(20);
-constexpr int kDeviceBurst = 10;
-constexpr auto kDeviceEvery = std::chrono::seconds(2);
 // Requests of a gateway for its sub-devices, each up to 1 ms of work.
 constexpr int kSessionBurst = 250;
 constexpr auto kSessionEvery = std::chrono::milliseconds(50);
-constexpr int kLineBurst = 50;
-constexpr auto kLineEvery = std::chrono::milliseconds(200);
 // Any code but that of a refusal closes the connection without an answer.
 constexpr int kCloseConnection = MOSQ_ERR_UNKNOWN;
 // Every device takes a message of this length [N-18].
@@ -182,13 +174,10 @@ class Service {
   void Tick() {
     wake_.Tick();
     replaying_ = false;
-    if (!superseded_.empty()) {
-      EndSuperseded();
-    }
     if (deferred_) {
       HintAtDeferred();
     }
-    EndDisplaced();
+    ThrowOut();
     outbox_.Drain(sink_);
   }
 
@@ -203,7 +192,7 @@ class Service {
   }
   void Gone(const struct mosquitto* client) {
     presence_.Gone(client);
-    LoggedOut(client);
+    sessions_.Gone(client);
   }
   std::uint64_t LiveOn(const core::DeviceKey& device, const struct mosquitto* client) const {
     return presence_.LiveOn(device, client);
@@ -225,16 +214,16 @@ class Service {
     using guard::Login;
     const Clock::time_point now = Clock::now();
     const std::string address(View(mosquitto_client_address(client)));
-    const std::string both = address + "\n" + verdict.device;
     if (!replaying_ && verdict.login != Login::kRetry &&
-        (!addresses_.Has(address, now) || !names_.Has(both, now))) {
+        !refusals_.Looks(address, verdict.device, now)) {
       TellRefused(verdict, "too many logins failed; this one was not looked at", client, now);
       return kCloseConnection;
     }
     switch (verdict.login) {
       case Login::kAccept:
         if (!replaying_ && verdict.by_signature) {
-          LoggedIn(device, client);
+          sessions_.LogIn(device, client, View(mosquitto_client_id(client)));
+          Seen(device, client, true);
         }
         return MOSQ_ERR_SUCCESS;
       case Login::kRetry:
@@ -244,8 +233,7 @@ class Service {
         return kCloseConnection;
       case Login::kRefuse:
         if (!replaying_) {
-          addresses_.Take(address, now);
-          names_.Take(both, now);
+          refusals_.Failed(address, verdict.device, now);
           TellRefused(verdict, verdict.reason, client, now);
         }
         break;
@@ -257,14 +245,11 @@ class Service {
 
   std::string_view decoy() const { return decoy_; }
 
-  // Null: none. The broker may give the address of a client that is gone to a new one.
+  // Null: none.
   const std::set<core::DeviceKey>* SubDevicesOn(
       const struct mosquitto* client, const std::optional<core::DeviceKey>& gateway) const {
-    const auto found = sub_devices_.find(client);
-    return found == sub_devices_.end() || found->second.gateway != gateway ||
-                   found->second.client_id != View(mosquitto_client_id(client))
-               ? nullptr
-               : &found->second.devices;
+    return sessions_.SubDevicesOn(client, View(mosquitto_client_id(client)),
+                                  gateway ? &*gateway : nullptr);
   }
 
   // Answers a gateway that logs sub-devices in or out.
@@ -461,9 +446,13 @@ class Service {
   }
 
  private:
-  // A second login of a device ends the first, where its dialect says so.
-  void EndDisplaced() {
+  // A second login of a device ends the first, where its dialect says so. Not in the callback of
+  // another client's CONNECT: the broker is in the middle of its own list.
+  void ThrowOut() {
     throwing_out_ = true;
+    for (const std::string& client_id : sessions_.TakeSuperseded()) {
+      mosquitto_kick_client_by_clientid(client_id.c_str(), false);
+    }
     for (const engine::Presence::Displaced& displaced : presence_.TakeDisplaced()) {
       if (mosquitto_kick_client_by_clientid(displaced.client_id.c_str(), false) ==
           MOSQ_ERR_SUCCESS) {
@@ -474,18 +463,6 @@ class Service {
     }
     throwing_out_ = false;
   }
-
-  struct Session {
-    const struct mosquitto* client = nullptr;  // compared only
-    std::string client_id;
-  };
-
-  // That have logged in over one connection.
-  struct SubDevices {
-    core::DeviceKey gateway;
-    std::string client_id;
-    std::set<core::DeviceKey> devices;
-  };
 
   // What a gateway's request does to one of its sub-devices on the broker's thread.
   dialect::SessionCode Do(dialect::SessionAct act, const guard::Registry& devices,
@@ -519,14 +496,9 @@ class Service {
 
   dialect::SessionCode LogIn(const core::DeviceKey& gateway, const core::DeviceKey& device,
                              const struct mosquitto* client) {
-    if (SubDevicesOn(client, gateway) == nullptr) {
-      sub_devices_[client] = {gateway, std::string(View(mosquitto_client_id(client))), {}};
-    }
-    auto& logged_in = sub_devices_[client].devices;
-    if (logged_in.size() >= dialect::kMaxSubDevices && !logged_in.contains(device)) {
+    if (!sessions_.LogInSubDevice(device, gateway, client, View(mosquitto_client_id(client)))) {
       return dialect::SessionCode::kTooMany;
     }
-    logged_in.insert(device);
     Seen(device, client, false);
     return dialect::SessionCode::kOk;
   }
@@ -541,8 +513,7 @@ class Service {
     const std::string address(View(mosquitto_client_address(client)));
     guard::LoginVerdict verdict;
     verdict.device = sub.key.product + "/" + sub.key.device;
-    const std::string both = address + "\n" + verdict.device;
-    if (!addresses_.Has(address, now) || !names_.Has(both, now)) {
+    if (!refusals_.Looks(address, verdict.device, now)) {
       TellRefused(verdict, "too many logins failed; this one was not looked at", client, now);
       return kTooMany;
     }
@@ -564,17 +535,13 @@ class Service {
         code = kDisabled;
         break;
     }
-    addresses_.Take(address, now);
-    names_.Take(both, now);
+    refusals_.Failed(address, verdict.device, now);
     TellRefused(verdict, verdict.reason, client, now);
     return code;
   }
 
   dialect::SessionCode LogOut(const core::DeviceKey& device, const struct mosquitto* client) {
-    const auto found = sub_devices_.find(client);
-    if (found != sub_devices_.end()) {
-      found->second.devices.erase(device);
-    }
+    sessions_.LogOutSubDevice(device, client);
     presence_.Left(device, client);
     return dialect::SessionCode::kOk;
   }
@@ -582,11 +549,10 @@ class Service {
   // One line names the device and why; `verdict.device` is a client's text.
   void TellRefused(const guard::LoginVerdict& verdict, std::string_view reason,
                    const struct mosquitto* client, Clock::time_point now) {
-    if (!lines_.Has("", now)) {
-      ++refused_untold_;
+    const auto untold = refusals_.Tell(now);
+    if (!untold) {
       return;
     }
-    lines_.Take("", now);
     std::string line =
         "login of " +
         (verdict.device.empty() ? std::string("a device") : "device " + Quote(verdict.device)) +
@@ -594,45 +560,10 @@ class Service {
         Quote(View(mosquitto_client_id(client))) + ", user " +
         Quote(View(mosquitto_client_username(client))) + ", address " +
         Quote(View(mosquitto_client_address(client))) + ")";
-    if (refused_untold_ > 0) {
-      line += ", and " + std::to_string(std::exchange(refused_untold_, 0)) +
-              " more logins were refused since the last line";
+    if (*untold > 0) {
+      line += ", and " + std::to_string(*untold) + " more logins were refused since the last line";
     }
     Log(engine::LogLevel::kWarning, line);
-  }
-
-  // In the clouds' dialects a second login of a device ends the first, which the broker itself does
-  // not see: their devices come with another client id each time.
-  void LoggedIn(const core::DeviceKey& device, const struct mosquitto* client) {
-    Session& session = sessions_[device];
-    std::string client_id(View(mosquitto_client_id(client)));
-    if (session.client != nullptr && session.client != client && session.client_id != client_id) {
-      superseded_.push_back(session);
-      logged_in_.erase(session.client);
-    }
-    session = {client, std::move(client_id)};
-    logged_in_[client] = device;
-    Seen(device, client, true);
-  }
-
-  void LoggedOut(const struct mosquitto* client) {
-    sub_devices_.erase(client);
-    std::erase_if(superseded_, [client](const Session& one) { return one.client == client; });
-    if (const auto found = logged_in_.extract(client)) {
-      const auto session = sessions_.find(found.mapped());
-      if (session != sessions_.end() && session->second.client == client) {
-        sessions_.erase(session);
-      }
-    }
-  }
-
-  // Not in the callback of another client's CONNECT: the broker is in the middle of its own list.
-  void EndSuperseded() {
-    throwing_out_ = true;
-    for (const Session& session : std::exchange(superseded_, {})) {
-      mosquitto_kick_client_by_clientid(session.client_id.c_str(), false);
-    }
-    throwing_out_ = false;
   }
 
   void HintAtDeferred() {
@@ -660,17 +591,11 @@ class Service {
   guard::OncePerSecond denials_;
   const std::string decoy_ = crypto::RandomName(32).value_or("");  // the secret of nobody
   const std::string seed_ = crypto::RandomName(16).value_or("");
-  guard::Buckets addresses_{kAddressBurst, kAddressEvery, seed_};
-  guard::Buckets names_{kDeviceBurst, kDeviceEvery, seed_};
+  guard::Refusals refusals_{seed_};
   guard::Buckets session_requests_{kSessionBurst, kSessionEvery, seed_};
-  guard::Buckets lines_{kLineBurst, kLineEvery, seed_};
-  std::uint64_t refused_untold_ = 0;
-  bool replaying_ = false;                                 // at SIGHUP
-  bool throwing_out_ = false;                              // a client, just now
-  std::unordered_map<core::DeviceKey, Session> sessions_;  // by signature
-  std::unordered_map<const struct mosquitto*, core::DeviceKey> logged_in_;
-  std::vector<Session> superseded_;
-  std::unordered_map<const struct mosquitto*, SubDevices> sub_devices_;
+  guard::Sessions sessions_;
+  bool replaying_ = false;     // at SIGHUP
+  bool throwing_out_ = false;  // a client, just now
   int dropped_ = 0;
   std::optional<Clock::time_point> dropped_said_;
   std::optional<Clock::time_point> first_callback_;
