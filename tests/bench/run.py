@@ -64,13 +64,15 @@ def make_broker_class():
     import broker  # reads OTA_PLUGIN at import
 
     class Broker(broker.Site):
-        """A site that logs as a site does, not as a test does. `kind`: bare, trivial or plugin."""
+        """A site that logs as a site does, not as a test does. `kind`: bare, sleeping (trivial, told to do nothing but have a thread), trivial or plugin."""
 
         def __init__(self, kind, directory, build_directory, lines=(), **arguments):
             self.kind = kind
             lines = ["max_queued_messages 0", "connection_messages false", *lines]
-            if kind == "trivial":
+            if kind in ("trivial", "sleeping"):
                 lines.append(f"plugin {build_directory}/trivial_plugin.so")
+            if kind == "sleeping":
+                lines.append("plugin_opt_sleeps true")
             super().__init__(directory, plugin=kind == "plugin", lines=lines, **arguments)
 
         def configuration(self):
@@ -165,14 +167,14 @@ class Bench:
         self.rows.append((number, what, base, ours, "" if ratio is None else f"{ratio:.2f}{spread}", goal, verdict, note))
         say("  | " + " | ".join(str(cell) for cell in self.rows[-1]))
 
-    def compare(self, number, what, results, base, goal, least):
-        """Two rows of what ota-load measured at `base` and at the plugin: answers a second, and CPU of one answer."""
+    def compare(self, number, what, results, base, goal="", least=None, ours="plugin"):
+        """Two rows of what ota-load measured at `base` and at `ours`: answers a second, and CPU of one answer."""
         for key, unit in (("rate", "/s"), ("cpu", " us")):
-            a, b = ([r["rate"] if key == "rate" else r["cpu_s"] / r["answers"] * 1e6 for r in results[kind]] for kind in (base, "plugin"))
+            a, b = ([r["rate"] if key == "rate" else r["cpu_s"] / r["answers"] * 1e6 for r in results[kind]] for kind in (base, ours))
             digits = 0 if key == "rate" else 1
             self.row(number, what if key == "rate" else f"{what}: CPU of the broker, each", f"{base}: {statistics.median(a):,.{digits}f}{unit}",
                      f"{statistics.median(b):,.{digits}f}{unit}", [y / x for x, y in zip(a, b)], goal if key == "rate" else "",
-                     (lambda r: r >= least) if key == "rate" else None)
+                     (lambda r: r >= least) if key == "rate" and least else None)
 
 
 @contextlib.contextmanager
@@ -224,14 +226,16 @@ def seed_tasks(site, devices):
 
 def traffic(bench):
     """1. Messages that are not OTA's."""
-    with bench.brokers("bare", "plugin") as (bare, plugin):
+    with bench.brokers("bare", "sleeping", "plugin") as (bare, sleeping, plugin):
         for connections in (1, 100):
             for qos in (0, 1):
                 def run(broker):
                     return lambda: bench.load(broker, "echo", connections=connections, qos=qos, window=20 if connections == 1 else 2,
                                               seconds=bench.pick(0.6, 5), warm=0.2, pid=broker.process.pid)
-                bench.compare("1", f"other traffic, QoS {qos}, {connections} connection{'s' if connections > 1 else ''}",
-                              bench.turns({"bare": run(bare), "plugin": run(plugin)}), "bare", ">= 0.97", 0.97)
+                what = f"other traffic, QoS {qos}, {connections} connection{'s' if connections > 1 else ''}"
+                results = bench.turns({"bare": run(bare), "sleeping": run(sleeping), "plugin": run(plugin)})
+                bench.compare("1", what, results, "bare", ">= 0.97", 0.97)
+                bench.compare("1", f"{what}: a plugin that is one sleeping thread", results, "bare", ours="sleeping")
 
 
 def reports(bench, number, what, goal, least, **options):
@@ -331,14 +335,19 @@ def growth(bench):
 
 def latency(bench):
     """6. An unrelated publisher while the plugin is busy."""
+    import broker as module
     seconds = bench.pick(2.5, 15)
     storm, planned, lock_s, downloads = bench.pick((2_000, 20_000, 3, 200), (10_000, 100_000, 30, 1_000))
 
-    def pace(broker, disturb, seconds):
-        """p99.9 in ms of a steady echo of which the disturbance begins after a quarter of a second."""
-        meter = bench.start_load(broker, "pace", rate=1000, seconds=seconds, warm=0.1)
-        time.sleep(0.35)
-        with disturb(broker):
+    def pace(broker, disturb, seconds, running):
+        """p99.9 in ms of a steady echo. The disturbance is `running` before it, or begins after a quarter of a second."""
+        with contextlib.ExitStack() as stack:
+            if running:
+                stack.enter_context(disturb(broker))
+            meter = bench.start_load(broker, "pace", rate=1000, seconds=seconds, warm=0.1)
+            if not running:
+                time.sleep(0.35)
+                stack.enter_context(disturb(broker))
             return json.loads(meter.communicate(timeout=300)[0])["p999_us"] / 1000
 
     @contextlib.contextmanager
@@ -378,13 +387,18 @@ def latency(bench):
                 bench.options.build / "ota-fleet", "--port", broker.port, "--devices", downloads, "--prefix", f"w{time.monotonic_ns()}-", "--mix", "slow=1",
                 "--slow-bytes", 30_000, "--files", "http", "--spread-addresses", "--quiet", "--wait-for-task", "--timeout", 600]],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            module.eventually(lambda: established(broker.http_port) >= downloads, 120, f"{downloads} downloads")
         yield
         if process:
             process.terminate()
             process.wait()
 
-    def measure(what, bare, plugin, disturb, seconds):
-        results = bench.turns({"bare": lambda: pace(bare, disturb, seconds), "plugin": lambda: pace(plugin, disturb, seconds)},
+    def established(port):
+        rows = (line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+    def measure(what, bare, plugin, disturb, seconds, running=False):
+        results = bench.turns({"bare": lambda: pace(bare, disturb, seconds, running), "plugin": lambda: pace(plugin, disturb, seconds, running)},
                               bench.pick(1, bench.repeat))
         more = statistics.median(results["plugin"]) - statistics.median(results["bare"])
         bench.row("6", f"unrelated message, p99.9, {what}", f"bare: {statistics.median(results['bare']):.2f} ms",
@@ -402,10 +416,9 @@ def latency(bench):
         plugin.start()
         measure(f"a plan for {planned:,} devices is activated", bare, plugin, activation, seconds)
     with bench.brokers("bare", "plugin", options={"download_connections": str(downloads)}) as (bare, plugin):
-        import broker as module
         plugin.package(content=module.content("big", 30_000_000))
         plugin.plan()
-        measure(f"{downloads:,} slow downloads", bare, plugin, downloading, seconds)
+        measure(f"{downloads:,} slow downloads", bare, plugin, downloading, seconds, running=True)
 
 
 def memory(bench):
