@@ -12,6 +12,8 @@
 namespace ota::engine {
 
 inline constexpr int kRegistrationsPerSecond = 2000;
+// Nobody is put off for longer, whatever names others have made up.
+inline constexpr core::seconds kLongestComeAgain{60};
 
 class Registrations {
  public:
@@ -29,7 +31,12 @@ class Registrations {
       ++now_;
       return core::seconds(0);
     }
-    return core::seconds(1 + later_++ / kRegistrationsPerSecond);
+    const core::seconds later(1 + later_ / kRegistrationsPerSecond);
+    if (later >= kLongestComeAgain) {
+      return kLongestComeAgain;
+    }
+    ++later_;
+    return later;
   }
 
  private:

@@ -137,6 +137,15 @@ TEST(Registrations, WhoComesBeyondIsToldASecondOfItsOwn) {
   EXPECT_EQ(registered, kDevices);
 }
 
+TEST(Registrations, AFloodOfMadeUpNamesPutsNobodyOffForLongerThanAMinute) {
+  Registrations registrations;
+  for (int name = 0; name < 100 * kRegistrationsPerSecond; ++name) {
+    registrations.Ask(kStart);
+  }
+  EXPECT_EQ(registrations.Ask(kStart), kLongestComeAgain);
+  EXPECT_EQ(registrations.Ask(kStart + kLongestComeAgain), core::seconds(0));
+}
+
 TEST(Registrations, TheSecondsOfThoseWhoNeverCameAreForgotten) {
   Registrations registrations;
   for (int device = 0; device < 3 * kRegistrationsPerSecond; ++device) {
