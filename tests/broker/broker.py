@@ -49,10 +49,16 @@ def broker_version():
     return tuple(int(n) for n in re.search(r"version (\d+)\.(\d+)\.(\d+)", text).groups())
 
 
+# Below those that the kernel gives to outgoing connections. A process gives none twice before it has given all, and
+# processes that run at the same time mostly have others.
+PORTS = list(range(10_000 + os.getpid() % 16, 32_000, 16))
+random.SystemRandom().shuffle(PORTS)
+PORTS = itertools.cycle(PORTS)
+
+
 def free_port():
-    """One below those that the kernel gives to outgoing connections: none of them has taken it by the time it is used."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
+    """One that is free; it is meant to stay so until it is used."""
+    for port in PORTS:
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
             return port
