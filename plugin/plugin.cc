@@ -140,8 +140,9 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   core::Result<void> Start() {
-    auto engine =
-        engine::Engine::Start(options_, inbox_, outbox_, [this] { return wake_.ticks(); });
+    auto engine = engine::Engine::Start(
+        options_, inbox_, outbox_, [this] { return wake_.ticks(); }, engine::Clocks,
+        engine::Descriptors::kOwn);
     if (!engine) {
       return tl::unexpected(std::move(engine.error()));
     }

@@ -77,7 +77,7 @@ SNIPPET
 }
 dropin_text() {
   cat <<'DROPIN'
-# Every client and every download is an open file; systemd's default is 1024.
+# Every client is an open file, and so is every download; systemd's default is 1024.
 [Service]
 LimitNOFILE=131072
 DROPIN

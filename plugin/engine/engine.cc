@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <future>
 #include <system_error>
 
 #include "engine/lock_holders.h"
@@ -80,29 +81,28 @@ Engine::Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std:
 core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbox& inbox,
                                                     Outbox& outbox,
                                                     std::function<std::uint64_t()> ticks,
-                                                    std::function<ClockReading()> clocks) {
+                                                    std::function<ClockReading()> clocks,
+                                                    Descriptors descriptors) {
   const package::AllSignalsBlocked blocked;
   store::KeepNoMemoryStatistics();
   std::unique_ptr<Engine> engine(
       new Engine(options, inbox, outbox, std::move(ticks), std::move(clocks)));
-  if (auto directory = CheckDirectory(options.database); !directory) {
-    return tl::unexpected(directory.error());
+  std::promise<core::Result<void>> prepared;
+  auto outcome = prepared.get_future();
+  engine->thread_ =
+      std::thread([self = engine.get(), descriptors, prepared = std::move(prepared)]() mutable {
+        self->own_descriptors_ = descriptors == Descriptors::kOwn && package::OwnDescriptors();
+        core::Result<void> done = self->Prepare();
+        const bool runs = done.has_value();
+        prepared.set_value(std::move(done));
+        if (runs) {
+          self->Run();
+        }
+        self->Close();
+      });
+  if (auto done = outcome.get(); !done) {
+    return tl::unexpected(std::move(done.error()));
   }
-  auto lock = store::TakeLock(options.database);
-  if (lock) {
-    engine->lock_.emplace(std::move(*lock));
-  } else if (!DiskRefuses(options.database)) {
-    return tl::unexpected(lock.error());
-  }
-  auto downloads = Downloads::Start(options, inbox, outbox);
-  if (!downloads) {
-    return tl::unexpected(downloads.error());
-  }
-  engine->downloads_ = std::move(*downloads);
-  engine->exchange_ = std::make_unique<Exchange>(engine->connections_,
-                                                 engine->downloads_->delivery(), inbox.unchanged());
-  engine->plans_ = std::make_unique<Plans>(*engine->exchange_, engine->connections_);
-  engine->thread_ = std::thread(&Engine::Run, engine.get());
   return engine;
 }
 
@@ -132,12 +132,38 @@ void Engine::Stop() {
   if (thread_.joinable()) {
     thread_.join();
   }
-  if (downloads_) {
-    downloads_->Stop();
-  }
 }
 
 // ---------------------------------------------------------------- the loop
+
+core::Result<void> Engine::Prepare() {
+  if (auto directory = CheckDirectory(options_.database); !directory) {
+    return directory;
+  }
+  auto lock = store::TakeLock(options_.database);
+  if (lock) {
+    lock_.emplace(std::move(*lock));
+  } else if (!DiskRefuses(options_.database)) {
+    return tl::unexpected(std::move(lock.error()));
+  }
+  auto downloads = Downloads::Start(options_, inbox_, outbox_);
+  if (!downloads) {
+    return tl::unexpected(std::move(downloads.error()));
+  }
+  downloads_ = std::move(*downloads);
+  exchange_ = std::make_unique<Exchange>(connections_, downloads_->delivery(), inbox_.unchanged());
+  plans_ = std::make_unique<Plans>(*exchange_, connections_);
+  return {};
+}
+
+// What has descriptors ends where it was made.
+void Engine::Close() {
+  plans_.reset();
+  exchange_.reset();
+  store_.reset();
+  downloads_.reset();
+  lock_.reset();
+}
 
 void Engine::Run() {
   while (true) {

@@ -37,16 +37,20 @@
 
 namespace ota::engine {
 
+// Whose table of open files the engine and the threads that it starts use (package/threads.h).
+enum class Descriptors { kOfTheProcess, kOwn };
+
 class Engine {
  public:
-  // Checks what is a mistake of the configuration (directories, keys, the server's port, a database
-  // that another broker uses) and starts the threads, all signals blocked. The database is opened
-  // on the engine's thread. `ticks` counts the broker's ticks, for health; any thread. `clocks`
-  // reads the time, on the engine's thread. Broker thread.
-  static core::Result<std::unique_ptr<Engine>> Start(const Options& options, Inbox& inbox,
-                                                     Outbox& outbox,
-                                                     std::function<std::uint64_t()> ticks,
-                                                     std::function<ClockReading()> clocks = Clocks);
+  // Starts the engine's thread, all signals blocked, and waits until it has checked what is a
+  // mistake of the configuration (directories, keys, the server's port, a database that another
+  // broker uses) and has started the others. The database is opened after that. `ticks` counts the
+  // broker's ticks, for health; any thread. `clocks` reads the time, on the engine's thread. With
+  // Descriptors::kOwn no other thread of the process may open the database. Broker thread.
+  static core::Result<std::unique_ptr<Engine>> Start(
+      const Options& options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks,
+      std::function<ClockReading()> clocks = Clocks,
+      Descriptors descriptors = Descriptors::kOfTheProcess);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -70,7 +74,9 @@ class Engine {
   Engine(Options options, Inbox& inbox, Outbox& outbox, std::function<std::uint64_t()> ticks,
          std::function<ClockReading()> clocks);
 
+  core::Result<void> Prepare();
   void Run();
+  void Close();
   void Take(std::chrono::steady_clock::duration wait);
   bool Open();
   bool IsDue(Monotonic now);
@@ -107,8 +113,6 @@ class Engine {
   Outbox& outbox_;
   const std::function<std::uint64_t()> ticks_;
   const std::function<ClockReading()> clocks_;
-  std::optional<store::Lock> lock_;
-  std::unique_ptr<Downloads> downloads_;
   Logins logins_;
   Topology topology_;
 
@@ -117,6 +121,9 @@ class Engine {
   std::atomic<std::chrono::steady_clock::rep> stop_at_{0};
 
   // The engine thread's own.
+  bool own_descriptors_ = false;
+  std::optional<store::Lock> lock_;
+  std::unique_ptr<Downloads> downloads_;
   std::unique_ptr<store::Store> store_;
   std::shared_ptr<const store::Catalogue> catalogue_;
   std::optional<Timeline> timeline_;

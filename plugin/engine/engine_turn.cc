@@ -524,6 +524,9 @@ void Engine::Judge(const store::Health& health) {
 
 // MQTT clients find their descriptors before downloads do.
 void Engine::ReserveDescriptors() {
+  if (own_descriptors_) {
+    return;  // the broker's connections take none of them
+  }
   if (auto devices = store_->RegisteredDevices()) {
     downloads_->SetReserved(*devices);
   }

@@ -60,6 +60,7 @@ void Wake::Notify() {
 void Wake::Run() {
   // The kernel would add 50 us to each wait.
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  package::OwnDescriptors();
   std::unique_lock lock(mutex_);
   while (!stop_) {
     sleeps_until_ = std::chrono::steady_clock::time_point::max();

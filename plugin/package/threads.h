@@ -1,5 +1,5 @@
-// Threads of the plugin start with all signals blocked: signals are the broker's (design, section
-// 2).
+// What the plugin's threads do not share with the broker's: signals (design, section 2), and its
+// table of open files.
 #pragma once
 
 #include <csignal>
@@ -21,5 +21,15 @@ class AllSignalsBlocked {
  private:
   sigset_t before_;
 };
+
+// From here on what the calling thread opens, and the threads that it starts, is not in the table
+// of the process's first thread: it takes none of the broker's descriptors, and Linux finds the
+// broker's without counting references, as it does for a process of one thread (fs/file.c,
+// __fget_light). But for standard input, output and error nothing that was open is in the new
+// table. What is opened on such a thread must be closed on one: a descriptor is a number in a
+// table. So no connection to a database that another table's thread has open, too: SQLite shares
+// the descriptors of a file within a process. False: the system does not allow it (Linux before
+// 5.9, a filter of system calls), and the table stays the one of before.
+bool OwnDescriptors();
 
 }  // namespace ota::package

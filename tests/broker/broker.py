@@ -234,6 +234,11 @@ class Site:
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1)) * 1024
 
+    def descriptors(self):
+        """Open files of the broker and of the plugin, which has a table of its own (package/threads.h)."""
+        first, *others = sorted(pathlib.Path(f"/proc/{self.process.pid}/task").iterdir(), key=lambda task: int(task.name))
+        return len(os.listdir(first / "fd")) + max(len(os.listdir(task / "fd")) for task in others)
+
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 

@@ -76,6 +76,7 @@ def test_connections_past_the_file_descriptors(make_site):
         assert d0.confirm(plan["task"])["code"] == 200
         download = d0.take("download")
         d0.fetch_blocks(download)  # no descriptor is needed for what the connection brings
+        d0.fetch_file(download["files"][0])  # these are not the broker's
         assert d0.progress(plan["task"], "installing")["code"] == 200
         assert site.alive()
     finally:

@@ -15,7 +15,7 @@ SECONDS, DEVICES, EVERY = (3600, 2000, 60) if LONG else (100, 150, 5)
 
 def measure(site):
     files = [site.database, pathlib.Path(f"{site.database}-wal")]
-    return {"rss": site.rss(), "descriptors": len(os.listdir(f"/proc/{site.process.pid}/fd")),
+    return {"rss": site.rss(), "descriptors": site.descriptors(),
             "database": sum(file.stat().st_size for file in files if file.exists()),
             "log": site.one("SELECT count(*) AS n FROM log")["n"]}
 
