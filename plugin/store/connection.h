@@ -72,9 +72,14 @@ class Query {
   // Binds, without a copy of strings, and runs to the end; gives the rows changed.
   template <typename... Values>
   int Run(const Values&... values) {
-    int index = 0;
-    (BindKept(++index, values), ...);
+    BindLine(0, values...);
     return statement_.exec();
+  }
+  // Binds the values of the `line`th of several equal rows, from 0, without a copy of strings.
+  template <typename... Values>
+  void BindLine(int line, const Values&... values) {
+    int index = line * static_cast<int>(sizeof...(values));
+    (BindKept(++index, values), ...);
   }
 
   bool Null(int column) const { return statement_.isColumnNull(column); }
@@ -134,6 +139,12 @@ std::string_view Name(FileState value);
 std::optional<PlanPhase> PlanPhaseFrom(std::string_view name);
 std::optional<FileState> FileStateFrom(std::string_view name);
 
+struct LogLine {
+  core::Instant at;
+  core::DeviceKey device;  // empty names: of none
+  core::LogEntry entry;
+};
+
 struct Store::Impl {
   Impl(const std::filesystem::path& file, Options given);
 
@@ -160,12 +171,15 @@ struct Store::Impl {
   int written_events = 0;          // ... of which so many have written
   std::int64_t data_version = -1;  // as of the last Begin()
   Resting resting;                 // as of the open transaction
+  std::vector<LogLine> lines;      // of it, not written yet; fewer than sql::kLogLines
   core::Duration waited{0};
 
   // The prepared statement of one of statements.h.
   Query Ask(const char* text);
   // Before each write: notes it, and makes the savepoints of the events that have not written yet.
   void Write();
+  // Writes `lines`.
+  void WriteLines();
   // Runs `body`, which gives a Result, and turns what SQLite throws into an Error.
   template <typename Body>
   auto Run(Body&& body) -> decltype(body()) {

@@ -104,12 +104,37 @@ Status SaveTask(Store::Impl& impl, core::Task& task, std::int64_t device_id) {
 void WriteLog(Store::Impl& impl, const core::LogEntry& entry, const core::DeviceKey& key,
               core::Instant wall) {
   impl.Write();
-  impl.Ask(sql::kLog).Run(wall, key.product, key.device, entry.plan, entry.task, entry.component,
-                          entry.event, entry.old_state, entry.new_state, core::Name(entry.reason),
-                          entry.attempt, entry.detail);
+  impl.lines.push_back({wall, key, entry});
+  // What can be undone alone must not wait for what comes behind it.
+  if (impl.undoable || impl.lines.size() == sql::kLogLines) {
+    impl.WriteLines();
+  }
 }
 
 }  // namespace
+
+void Store::Impl::WriteLines() {
+  const auto bind = [](Query& query, int at, const LogLine& line) {
+    const core::LogEntry& entry = line.entry;
+    query.BindLine(at, line.at, line.device.product, line.device.device, entry.plan, entry.task,
+                   entry.component, entry.event, entry.old_state, entry.new_state,
+                   core::Name(entry.reason), entry.attempt, entry.detail);
+  };
+  if (lines.size() == sql::kLogLines) {
+    Query all = Ask(sql::kLogOfLines);
+    for (int at = 0; const LogLine& line : lines) {
+      bind(all, at++, line);
+    }
+    all.Run();
+  } else {
+    for (const LogLine& line : lines) {
+      Query one = Ask(sql::kLog);
+      bind(one, 0, line);
+      one.Run();
+    }
+  }
+  lines.clear();
+}
 
 Status Store::Save(core::Decision& decision, core::Instant wall) {
   return impl_->RunWrite([&]() -> Status {

@@ -64,6 +64,7 @@ Savepoint::~Savepoint() {
     return;
   }
   impl.resting.Clear();
+  impl.lines.clear();
   // When this fails the transaction itself is gone; the next write or the commit says so.
   [[maybe_unused]] const Status undone = impl.RunWrite([&]() -> Status {
     impl.Ask(sql::kRollbackTo).Run();
@@ -125,6 +126,7 @@ Status Store::Commit(core::Instant wall) {
   const int log_pages = impl_->log_pages;
   Status done = impl_->RunWrite([&]() -> Status {
     if (impl_->wrote) {
+      impl_->WriteLines();
       impl_->Ask(sql::kSetCommit).Bind(impl_->commit_no + 1, wall).Run();
     }
     impl_->Ask(sql::kCommit).Run();
@@ -162,6 +164,7 @@ void Store::Rollback() {
   impl_->events = 0;
   impl_->written_events = 0;
   impl_->resting.Clear();
+  impl_->lines.clear();
 }
 
 core::Result<Savepoint> Store::BeginEvent() {

@@ -370,6 +370,49 @@ TEST_F(Rows, TheLogKeepsEveryFieldAndCarriesTheDevice) {
                 std::string(core::Name(core::Reason::kDeviceFailed)) + "|2|50 %\n");
 }
 
+TEST_F(Rows, ALogOfManyLinesIsInTheirOrderHoweverManyAreWrittenAtOnce) {
+  std::string expected;
+  ASSERT_TRUE(store_->Begin());
+  for (int n = 1; n <= 19; ++n) {
+    const std::string number = std::to_string(n);
+    ASSERT_TRUE(store_->Log({"t" + number, "plan" + number, "main", "progress", "a", "b",
+                             core::Reason::kDeviceFailed, n, "line " + number},
+                            {"thermo", "d" + number}, At(n)));
+    expected += number + "|thermo|d" + number + "|plan" + number + "|t" + number +
+                "|main|progress|a|b|" + std::string(core::Name(core::Reason::kDeviceFailed)) + "|" +
+                number + "|line " + number + "\n";
+  }
+  ASSERT_TRUE(store_->Commit(At(19)));
+  EXPECT_EQ(Shell("SELECT at_ms, product, device, plan, task, component, event, old_state, "
+                  "new_state, reason, attempt, detail FROM log ORDER BY id"),
+            expected);
+}
+
+TEST_F(Rows, LinesOfWhatIsUndoneAreNotWritten) {
+  const auto log = [this](const char* event) {
+    core::LogEntry entry;
+    entry.event = event;
+    ASSERT_TRUE(store_->Log(entry, {"thermo", "d"}, At(1)));
+  };
+  ASSERT_TRUE(store_->Begin());
+  log("whole");
+  store_->Rollback();
+  ASSERT_TRUE(store_->Begin(true));
+  for (const char* event : {"kept", "lost", "kept later"}) {
+    auto one = store_->BeginEvent();
+    ASSERT_TRUE(one);
+    for (int line = 0; line < 5; ++line) {
+      log(event);
+    }
+    if (std::string(event) != "lost") {
+      ASSERT_TRUE(one->Keep());
+    }
+  }
+  ASSERT_TRUE(store_->Commit(At(1)));
+  EXPECT_EQ(Shell("SELECT event, count(*) FROM log GROUP BY event ORDER BY min(id)"),
+            "kept|5\nkept later|5\n");
+}
+
 // -- catalogue
 
 TEST_F(Rows, ThePlanComesWithAllThatHangsOnIt) {
