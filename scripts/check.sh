@@ -122,7 +122,7 @@ check_fuzz() {
   [ -d tests/fuzz ] || return 77
   configure "$top/build-fuzz" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang -DOTA_FUZZ=ON -DOTA_TESTS=OFF -DOTA_SANITIZE=address,undefined
   local targets target
-  targets=$(ninja -C "$top/build-fuzz" -t targets all | sed -nE 's/^([a-z_]*_fuzz): .*/\1/p')
+  targets=$(ninja -C "$top/build-fuzz" -t targets all | sed -nE '/^cmake_/d; s/^([a-z_]*_fuzz): .*/\1/p')
   [ -n "$targets" ] || { echo "no fuzz targets"; return 1; }
   # shellcheck disable=SC2086 # words on purpose
   ninja -C "$top/build-fuzz" -j "$jobs" --quiet $targets
@@ -147,8 +147,11 @@ fi
 failed=()
 for check in "${checks[@]}"; do
   declare -F "check_$check" >/dev/null || { echo "check.sh: unknown check '$check'; see --help" >&2; exit 2; }
-  status=0
-  ( set -e; "check_$check" ) || status=$?
+  # Not behind `||`: there bash goes on after a command that fails.
+  set +e
+  ( set -e; "check_$check" )
+  status=$?
+  set -e
   case $status in
     0) echo "check.sh: $check ok" ;;
     77) echo "check.sh: $check skipped: its tool is missing or of another version"
