@@ -64,15 +64,13 @@ def make_broker_class():
     import broker  # reads OTA_PLUGIN at import
 
     class Broker(broker.Site):
-        """A site that logs as a site does, not as a test does. `kind`: bare, sleeping (trivial, told to do nothing but have a thread), trivial or plugin."""
+        """A site that logs as a site does, not as a test does. `kind`: bare, trivial or plugin."""
 
         def __init__(self, kind, directory, build_directory, lines=(), **arguments):
             self.kind = kind
             lines = ["max_queued_messages 0", "connection_messages false", *lines]
-            if kind in ("trivial", "sleeping"):
+            if kind == "trivial":
                 lines.append(f"plugin {build_directory}/trivial_plugin.so")
-            if kind == "sleeping":
-                lines.append("plugin_opt_sleeps true")
             super().__init__(directory, plugin=kind == "plugin", lines=lines, **arguments)
 
         def configuration(self):
@@ -156,6 +154,17 @@ class Bench:
                 results[name].append(cases[name]())
         return results
 
+    def fresh(self, kinds, cases):
+        """Runs ota-load with each of `cases` ({what: (mode, options)}) on brokers of these kinds, which are new in each turn: two
+        processes of one program differ by some percent for as long as they live. Gives {what: {kind: [results]}}."""
+        results = {what: {kind: [] for kind in kinds} for what in cases}
+        for turn in range(self.pick(1, 3) * self.repeat):
+            with self.brokers(*kinds) as brokers:
+                for what, (mode, options) in cases.items():
+                    for broker in brokers if turn % 2 == 0 else reversed(brokers):
+                        results[what][broker.kind].append(self.load(broker, mode, pid=broker.process.pid, **options))
+        return results
+
     def row(self, number, what, base, ours, ratio, goal, good=None, note=""):
         """`ratio`: a list, one of each turn, or one number, or None."""
         spread = ""
@@ -167,10 +176,10 @@ class Bench:
         self.rows.append((number, what, base, ours, "" if ratio is None else f"{ratio:.2f}{spread}", goal, verdict, note))
         say("  | " + " | ".join(str(cell) for cell in self.rows[-1]))
 
-    def compare(self, number, what, results, base, goal="", least=None, ours="plugin"):
-        """Two rows of what ota-load measured at `base` and at `ours`: answers a second, and CPU of one answer."""
+    def compare(self, number, what, results, base, goal="", least=None):
+        """Two rows of what ota-load measured at `base` and with the plugin: answers a second, and CPU of one answer."""
         for key, unit in (("rate", "/s"), ("cpu", " us")):
-            a, b = ([r["rate"] if key == "rate" else r["cpu_s"] / r["answers"] * 1e6 for r in results[kind]] for kind in (base, ours))
+            a, b = ([r["rate"] if key == "rate" else r["cpu_s"] / r["answers"] * 1e6 for r in results[kind]] for kind in (base, "plugin"))
             digits = 0 if key == "rate" else 1
             self.row(number, what if key == "rate" else f"{what}: CPU of the broker, each", f"{base}: {statistics.median(a):,.{digits}f}{unit}",
                      f"{statistics.median(b):,.{digits}f}{unit}", [y / x for x, y in zip(a, b)], goal if key == "rate" else "",
@@ -226,26 +235,20 @@ def seed_tasks(site, devices):
 
 def traffic(bench):
     """1. Messages that are not OTA's."""
-    with bench.brokers("bare", "sleeping", "plugin") as (bare, sleeping, plugin):
-        for connections in (1, 100):
-            for qos in (0, 1):
-                def run(broker):
-                    return lambda: bench.load(broker, "echo", connections=connections, qos=qos, window=20 if connections == 1 else 2,
-                                              seconds=bench.pick(0.6, 5), warm=0.2, pid=broker.process.pid)
-                what = f"other traffic, QoS {qos}, {connections} connection{'s' if connections > 1 else ''}"
-                results = bench.turns({"bare": run(bare), "sleeping": run(sleeping), "plugin": run(plugin)})
-                bench.compare("1", what, results, "bare", ">= 0.97", 0.97)
-                bench.compare("1", f"{what}: a plugin that is one sleeping thread", results, "bare", ours="sleeping")
+    cases = {f"other traffic, QoS {qos}, {connections} connection{'s' if connections > 1 else ''}":
+             ("echo", {"connections": connections, "qos": qos, "window": 20 if connections == 1 else 2,
+                       "seconds": bench.pick(0.6, 2), "warm": 0.2})
+             for connections in (1, 100) for qos in (0, 1)}
+    for what, results in bench.fresh(("bare", "plugin"), cases).items():
+        bench.compare("1", what, results, "bare", ">= 0.97", 0.97)
 
 
 def reports(bench, number, what, goal, least, **options):
-    with bench.brokers("trivial", "plugin") as (trivial, plugin):
-        for qos in (0, 1):
-            def run(broker):
-                return lambda: bench.load(broker, "reports", connections=100, qos=qos, seconds=bench.pick(1, 6), warm=0.4,
-                                          pid=broker.process.pid, **options)
-            bench.compare(number, f"{what}, QoS {qos}, 100 connections",
-                          bench.turns({"trivial": run(trivial), "plugin": run(plugin)}), "trivial", goal, least)
+    cases = {f"{what}, QoS {qos}, {connections:,} connections":
+             ("reports", {"connections": connections, "qos": qos, "seconds": bench.pick(1, 3), "warm": 0.4, **options})
+             for connections in (100, 1000) for qos in (0, 1)}
+    for what, results in bench.fresh(("trivial", "plugin"), cases).items():
+        bench.compare(number, what, results, "trivial", goal, least)
 
 
 def unchanged(bench):

@@ -3,17 +3,11 @@
 // fleet can run against it: a version report of 1.0 gets a plan, an acceptance a download,
 // everything a reply. No checks, no identity, no database.
 //
-// With `plugin_opt_sleeps true` it does nothing, and has one thread that sleeps: what a broker's
-// process pays for any thread in it, in the kernel's tables of files and in malloc.
-//
 // The broker's main thread. Never load it outside a benchmark.
 #include <mosquitto.h>
 #include <mosquitto_broker.h>
 #include <mosquitto_plugin.h>
-#include <pthread.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,13 +16,6 @@
 namespace {
 
 mosquitto_plugin_id_t* plugin_id = nullptr;
-bool sleeps = false;
-
-void* Sleep(void*) {
-  while (true) {
-    pause();
-  }
-}
 
 constexpr std::string_view kPlan =
     R"({"task":"k7Qm2ZrT","mode":"silent","components":[{"name":"main","type":"firmware","package":"full","to":"2.0","bytes":9000,"boot":true}],"plan":"spring","expiresIn":86400,"now":1795219200})";
@@ -93,22 +80,12 @@ __attribute__((visibility("default"))) int mosquitto_plugin_version(int count,
 }
 
 __attribute__((visibility("default"))) int mosquitto_plugin_init(mosquitto_plugin_id_t* identifier,
-                                                                 void**, mosquitto_opt* options,
-                                                                 int count) {
+                                                                 void**, mosquitto_opt*, int) {
   plugin_id = identifier;
-  sleeps = std::any_of(options, options + count, [](const mosquitto_opt& option) {
-    return std::string_view(option.key) == "sleeps";
-  });
-  if (sleeps) {
-    pthread_t thread{};
-    return pthread_create(&thread, nullptr, Sleep, nullptr) == 0 ? MOSQ_ERR_SUCCESS
-                                                                 : MOSQ_ERR_UNKNOWN;
-  }
   return mosquitto_callback_register(plugin_id, MOSQ_EVT_MESSAGE, OnMessage, nullptr, nullptr);
 }
 
 __attribute__((visibility("default"))) int mosquitto_plugin_cleanup(void*, mosquitto_opt*, int) {
-  return sleeps ? MOSQ_ERR_SUCCESS
-                : mosquitto_callback_unregister(plugin_id, MOSQ_EVT_MESSAGE, OnMessage, nullptr);
+  return mosquitto_callback_unregister(plugin_id, MOSQ_EVT_MESSAGE, OnMessage, nullptr);
 }
 }
