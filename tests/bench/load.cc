@@ -92,6 +92,7 @@ class Connection : public fleet::ClientOwner {
   Load& load_;
   unsigned number_;
   fleet::Client client_;
+  bool subscribed_ = false;
   fleet::Timer pace_;
   std::string device_;  // ota/v1/PRODUCT/DEVICE
   std::string topic_;
@@ -234,6 +235,7 @@ void Connection::OnSubscribed(bool granted) {
     std::fputs("ota-load: subscription refused\n", stderr);
     std::exit(1);
   }
+  subscribed_ = true;
   load_.Ready();
   if (load_.options().mode == "storm") {
     SendReport();
@@ -241,10 +243,15 @@ void Connection::OnSubscribed(bool granted) {
 }
 
 void Connection::OnLost(const std::string& why) {
-  if (++load_.count().lost == 1) {
+  const unsigned most = 10 * load_.options().connections;
+  if (++load_.count().lost == 1 || load_.count().lost > most) {
     std::fprintf(stderr, "ota-load: connection lost: %s\n", why.c_str());
   }
-  if (load_.options().mode == "storm") {
+  if (load_.count().lost > most) {
+    std::exit(3);
+  }
+  // Of many that come at once the kernel turns some away: the broker's backlog is 100.
+  if (load_.options().mode == "storm" || !subscribed_) {
     Open();
   }
 }
