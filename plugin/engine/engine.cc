@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <filesystem>
 #include <future>
 #include <system_error>
@@ -92,9 +93,14 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
   engine->thread_ =
       std::thread([self = engine.get(), descriptors, prepared = std::move(prepared)]() mutable {
         self->own_descriptors_ = descriptors == Descriptors::kOwn && package::OwnDescriptors();
-        core::Result<void> done = self->Prepare();
-        const bool runs = done.has_value();
-        prepared.set_value(std::move(done));
+        bool runs = false;
+        try {
+          core::Result<void> done = self->Prepare();
+          runs = done.has_value();
+          prepared.set_value(std::move(done));
+        } catch (...) {  // no thread or no memory: the start's failure, not the broker's end
+          prepared.set_exception(std::current_exception());
+        }
         if (runs) {
           self->Run();
         }
