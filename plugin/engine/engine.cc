@@ -90,22 +90,23 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
       new Engine(options, inbox, outbox, std::move(ticks), std::move(clocks)));
   std::promise<core::Result<void>> prepared;
   auto outcome = prepared.get_future();
-  engine->thread_ =
-      std::thread([self = engine.get(), descriptors, prepared = std::move(prepared)]() mutable {
-        self->own_descriptors_ = descriptors == Descriptors::kOwn && package::OwnDescriptors();
-        bool runs = false;
-        try {
-          core::Result<void> done = self->Prepare();
-          runs = done.has_value();
-          prepared.set_value(std::move(done));
-        } catch (...) {  // no thread or no memory: the start's failure, not the broker's end
-          prepared.set_exception(std::current_exception());
-        }
-        if (runs) {
-          self->Run();
-        }
-        self->Close();
-      });
+  engine->thread_ = std::thread([self = engine.get(), descriptors,
+                                 prepared = std::move(prepared)]() mutable {
+    self->own_descriptors_ = descriptors == Descriptors::kOwn && package::OwnDescriptors();
+    bool runs = false;
+    try {
+      core::Result<void> done = self->Prepare();
+      runs = done.has_value();
+      prepared.set_value(std::move(done));
+    } catch (const std::exception& error) {  // no thread, no memory
+      prepared.set_value(core::Fail(core::ErrorCode::kUnavailable,
+                                    std::string("the engine cannot be started: ") + error.what()));
+    }
+    if (runs) {
+      self->Run();
+    }
+    self->Close();
+  });
   if (auto done = outcome.get(); !done) {
     return tl::unexpected(std::move(done.error()));
   }
