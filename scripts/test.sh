@@ -41,10 +41,15 @@ fi
 cmake -G Ninja -S "$top" -B "$build" "${launcher[@]}" "${how[@]}" -DOTA_TESTS=ON >/dev/null
 cmake --build "$build" -j "$jobs" -- --quiet
 if [ "$all" = 1 ]; then
-  export OTA_LONG=1
   "$top/scripts/check.sh" --all
+  export OTA_LONG=1 # not under the sanitizers, where an hour of soak would take many
 fi
 say "testing"
 [ "$jobs" -ge 2 ] || jobs=2
-# Most tests wait most of the time: for devices that settle, deadlines, the other side.
-exec ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$((jobs * 3))" "$@"
+# Most tests wait most of the time: for devices that settle, deadlines, the other side. Not so the long forms.
+if [ "$all" = 1 ]; then
+  how=(-j "$jobs" --timeout 7200)
+else
+  how=(-j "$((jobs * 3))" --timeout 600)
+fi
+exec ctest --test-dir "$build" --output-on-failure --no-tests=error "${how[@]}" "$@"
