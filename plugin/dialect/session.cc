@@ -135,6 +135,9 @@ tl::expected<SessionRequest, SessionError> DecodeSession(SessionAct act, std::st
     if (device.sign_method.empty()) {
       device.sign_method = Member(common, "signmethod");  // as the SDK for C spells it here
     }
+    if (device.sign_method.empty() && params != nullptr) {
+      device.sign_method = Member(*params, "signMethod");  // and says it once for a list of logins
+    }
     request.devices.push_back(std::move(device));
     const SubDevice& added = request.devices.back();
     return IsName(added.key.product) && IsName(added.key.device) &&

@@ -401,6 +401,16 @@ def test_a_gateway_logs_its_sub_devices_in(make_site):
     assert SECRET not in site.log()
 
 
+def test_a_gateway_may_say_the_method_once_for_a_list(make_site):
+    """As LinkSDK 4.x does, beside the list; and not in the devices."""
+    site, gateway, *_ = logging_in(make_site, "gw", "s1", "s2")
+    listed = [sub(name) for name in ("s1", "s2")]
+    for one in listed:
+        del one["signMethod"]
+    reply = ask(gateway, "/ext/session/lamp/gw/combine/batch_login", {"signMethod": "hmacSha256", "deviceList": listed})
+    assert (reply["code"], [one["deviceName"] for one in reply["data"]]) == (200, ["s1", "s2"])
+
+
 def test_a_device_in_upgrade_is_not_told_again(site):
     scene(site)
     d = LinkSdk(site)

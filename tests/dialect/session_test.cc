@@ -130,6 +130,12 @@ TEST(Session, AlibabasGatewaysNameDevicesOtherwise) {
   EXPECT_EQ(
       EncodeSession(topic, "3", {good, 1}).payload,
       R"({"id":"3","code":200,"data":{"productKey":"P","deviceName":"s1"},"message":"success"})");
+  const auto once = DecodeSession(  // what LinkSDK 4.x sends
+      SessionAct::kLoginList,
+      R"({"id":"1","version":"1.0","params":{"signMethod":"hmacSha256","deviceList":[{"productKey":"P",)"
+      R"("deviceName":"s1","clientId":"P.s1","timestamp":"7","cleanSession":"false","sign":"AB"}]}})");
+  ASSERT_TRUE(once) << once.error().message;
+  EXPECT_EQ(once->devices[0].sign_method, "hmacSha256");
   EXPECT_FALSE(DecodeSession(SessionAct::kLoginList, R"({"params":{"deviceList":[]}})"));
   EXPECT_FALSE(DecodeSession(SessionAct::kLogoutList, R"({"params":{}})"));
 }
