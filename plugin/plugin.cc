@@ -36,6 +36,7 @@
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/presence.h"
+#include "engine/push_limit.h"
 #include "engine/wake.h"
 #include "guard/guard.h"
 #include "guard/identity.h"
@@ -258,13 +259,20 @@ class Service {
                    const struct mosquitto* client) {
     using enum dialect::SessionCode;
     const core::DeviceKey gateway{std::string(topic.product), std::string(topic.device)};
+    std::string addressee;
     const auto answer = [&](const dialect::Encoded& reply) {
-      Publish({engine::Lane::kAnswer, gateway, 0, {}, reply.topic, reply.payload, reply.qos});
+      Publish({engine::Lane::kAnswer, gateway, 0, reply.addressed ? addressee : std::string(),
+               reply.topic, reply.payload, reply.qos});
     };
     if (!session_requests_.Has(gateway.product + "/" + gateway.device, Clock::now())) {
       return;  // a flood is not worth an answer
     }
     session_requests_.Take(gateway.product + "/" + gateway.device, Clock::now());
+    const core::Instant now{
+        std::chrono::duration_cast<core::Duration>(Clock::now().time_since_epoch())};
+    if (gateway_answers_.Count(gateway, now) == engine::PushLimit::Answer::kSend) {
+      addressee = View(mosquitto_client_id(client));
+    }
     const auto request = dialect::DecodeSession(topic.act, payload);
     if (!request) {
       return answer(
@@ -281,7 +289,7 @@ class Service {
     if (IsTopology(topic.act) &&
         std::ranges::all_of(results, [](const auto& one) { return one.code == kOk; })) {
       engine::TopologyRequest binding{
-          gateway, Seen(gateway, client, true), topic.act, request->id, {}, topic.word};
+          gateway, Seen(gateway, client, true), addressee, topic.act, request->id, {}, topic.word};
       for (dialect::SubResult& one : results) {
         binding.devices.push_back(std::move(one.device));
       }
@@ -593,6 +601,7 @@ class Service {
   const std::string decoy_ = crypto::RandomName(32).value_or("");  // the secret of nobody
   const std::string seed_ = crypto::RandomName(16).value_or("");
   guard::Refusals refusals_{seed_};
+  engine::PushLimit gateway_answers_{engine::kAnswersPerHour};  // above it those that subscribed
   guard::Buckets session_requests_{kSessionBurst, kSessionEvery, seed_};
   guard::Sessions sessions_;
   bool replaying_ = false;     // at SIGHUP

@@ -1,6 +1,6 @@
 // How many messages a device that subscribes to nothing is sent: what the broker drops of a message
 // to a client, because the client acknowledges nothing, it leaks for ever. Pure; time is an
-// argument. Engine thread only.
+// argument. One thread only.
 #pragma once
 
 #include <cstddef>

@@ -48,13 +48,9 @@ core::Result<std::vector<core::DeviceKey>> Topology::Work(store::Store& store) {
     auto reply = dialect::EncodeSession(
         {request.gateway.product, request.gateway.device, request.act, true, request.word},
         request.id, results);
-    answers_.push_back({Lane::kAnswer,
-                        request.gateway,
-                        request.connection,
-                        {},
-                        std::move(reply.topic),
-                        std::move(reply.payload),
-                        reply.qos});
+    answers_.push_back({Lane::kAnswer, request.gateway, request.connection,
+                        reply.addressed ? request.client : std::string(), std::move(reply.topic),
+                        std::move(reply.payload), reply.qos});
   }
   return changed;
 }

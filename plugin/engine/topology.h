@@ -19,6 +19,7 @@ namespace ota::engine {
 struct TopologyRequest {
   core::DeviceKey gateway;
   std::uint64_t connection = 0;
+  std::string client;  // of a gateway that is answered without a subscription; else empty
   dialect::SessionAct act = dialect::SessionAct::kTopoGet;
   std::string id;
   std::vector<core::DeviceKey> devices;

@@ -411,6 +411,38 @@ def test_a_gateway_may_say_the_method_once_for_a_list(make_site):
     assert (reply["code"], [one["deviceName"] for one in reply["data"]]) == (200, ["s1", "s2"])
 
 
+def test_a_gateway_that_subscribes_to_nothing_is_answered(make_site):
+    """LinkSDK 4.x: its cloud answers without a subscription. One that has subscribed gets the answer once."""
+    site, gateway, _ = logging_in(make_site, "gw", "s1")
+    session, system = "/ext/session/lamp/gw/combine/", "/sys/lamp/gw/thing/topo/"
+    key = {"productKey": "lamp", "deviceName": "s1"}
+
+    def told(topic, params):
+        gateway.publish(topic, json.dumps({"id": "7", "version": "1.0", "params": params}), 0)
+        return json.loads(gateway.take(topic + "_reply").payload)
+    assert told(system + "add", [sub("s1")]) == {"id": "7", "code": 200, "data": {}, "message": "success"}
+    assert told(system + "get", "{}")["data"] == [key]
+    assert told(session + "batch_login", {"deviceList": [sub("s1")]})["data"] == [key]
+    assert told(session + "batch_login", [])["code"] == 1220
+    gateway.client.subscribe(session + "#")
+    assert told(session + "batch_logout", [key])["code"] == 200
+    gateway.client.ping()
+    assert not gateway.client.messages
+
+
+def test_a_gateway_that_subscribes_to_nothing_gets_so_many_answers_an_hour(make_site):
+    site, gateway = logging_in(make_site, "gw")
+    topic = "/ext/session/lamp/gw/combine/logout"
+    for _ in range(240):
+        gateway.publish(topic, '{"id":"1","params":{"productKey":"lamp","deviceName":"s1"}}', 0)
+        gateway.take(topic + "_reply")
+    gateway.publish(topic, '{"id":"2","params":{"productKey":"lamp","deviceName":"s1"}}', 0)
+    gateway.client.ping()
+    gateway.client.ping()
+    assert not gateway.client.messages
+    assert ask(gateway, topic, {"productKey": "lamp", "deviceName": "s1"})["code"] == 200
+
+
 def test_a_device_in_upgrade_is_not_told_again(site):
     scene(site)
     d = LinkSdk(site)

@@ -238,7 +238,7 @@ TEST_F(LoginsTest, OnlySoManyRequestsOfGatewaysWait) {
     ASSERT_TRUE(topology.Reserve()) << i;
   }
   EXPECT_FALSE(topology.Reserve());
-  topology.Add({{"lamp", "gateway"}, 1, dialect::SessionAct::kTopoGet, "1", {}});
+  topology.Add({{"lamp", "gateway"}, 1, {}, dialect::SessionAct::kTopoGet, "1", {}});
   ASSERT_TRUE(topology.Work(*store_));
   topology.Undone();
   EXPECT_FALSE(topology.Reserve());
