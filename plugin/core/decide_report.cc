@@ -339,7 +339,10 @@ Answer OnReport(Draft& draft, const VersionReport& report) {
     draft.Proceed();
   }
   draft.KeepInScope();
-  if (draft.s.open && report.request && draft.s.open->state == TaskState::kPostponed) {
+  // Where there is no confirmation it was the connection's software that had nobody to take it.
+  const bool anew =
+      first && !draft.s.product.confirms && draft.s.open && draft.s.open->reason == Reason::kNotYet;
+  if (draft.s.open && (report.request || anew) && draft.s.open->state == TaskState::kPostponed) {
     draft.Requeue(Reason::kNone);  // the device asks before the time that it had named
   }
   if (draft.s.open && !draft.Brings()) {

@@ -138,6 +138,19 @@ TaskEvent EventOf(ProgressState state) {
   return TaskEvent::kFail;
 }
 
+// Where no confirmation exists the answer to a push is no gate: who said "not now", or that nobody
+// listens, has begun all the same.
+void Begin(Draft& draft) {
+  Task& task = *draft.s.open;
+  const auto told = std::ranges::find_if(task.components, [](const TaskComponent& one) {
+    return one.state == ComponentState::kPending && one.attempt > 0;
+  });
+  if (told != task.components.end()) {
+    draft.Apply(task, TaskEvent::kAccept);
+    told->state = ComponentState::kCurrent;
+  }
+}
+
 // A flood of one and the same report is a sign of life now and then, not a row for each.
 bool IsRepeated(const Task& task, const TaskComponent& current, const Progress& progress) {
   return Step(task.state, EventOf(progress.state)) == task.state &&
@@ -233,6 +246,12 @@ Answer OnProgress(Draft& draft, const Progress& progress) {
     return *error;
   }
   Task& task = *draft.s.open;
+  if (task.state == TaskState::kPostponed && !draft.s.product.confirms) {
+    if (progress.code == kRefusedCode && task.reason == Reason::kDeviceRefused) {
+      return {};  // it has said so
+    }
+    Begin(draft);
+  }
   if (!IsInFlight(task.state) && task.state != TaskState::kRetrying) {
     return Conflict(task);
   }

@@ -154,6 +154,35 @@ def test_an_answer_after_progress_changes_nothing(site):
     assert state(site) == "downloading"
 
 
+def test_who_had_nobody_listening_is_told_in_its_next_connection(site):
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    d.answer(d.push()["id"], "1101", "downstream command handler not registered")
+    site.wait_task("dk1", "postponed", product="pkA")
+    d.inform("1.0")
+    d.no_push()
+    d.client.kill()
+    d.connect()
+    d.inform("1.0")
+    d.push()
+
+
+@pytest.mark.parametrize("step, wanted", [(10, "downloading"), (-3, "failed")])
+def test_who_had_nobody_listening_may_begin_all_the_same(site, step, wanted):
+    """Its SDK answers the push in one thread, while its application asks in another."""
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    push = d.push()
+    assert len(d.getversion()["data"]) == 1
+    d.answer(push["id"], "1101", "downstream command handler not registered")
+    site.wait_task("dk1", "postponed", product="pkA")
+    assert d.progress(step)["code"] == 200
+    assert state(site) == wanted
+    d.no_push()
+
+
 def test_malformed_reports_are_answered_and_change_nothing(site):
     scene(site)
     d = device(site)

@@ -115,6 +115,22 @@ TEST(Wire, WhoNeverBeginsIsToldInAThousandConnections) {
   EXPECT_EQ(task.detail, "told in 1000 connections, and no further");
 }
 
+TEST(Wire, AnAnswerIsNoGate) {
+  Site site = Told();
+  const std::string task = site.Of("spring").name;
+  site.Decline(task, seconds(300));
+  EXPECT_EQ(site.State(), TaskState::kPostponed);
+  site.Report({{"main", "1.0"}});
+  EXPECT_EQ(site.Got<Download>(), nullptr);
+  Site begins = site;
+  begins.Send(Step(task, PS::kDownloading, 10), {});
+  EXPECT_EQ(begins.State(), TaskState::kDownloading);
+  EXPECT_EQ(begins.Got<Download>(), nullptr);
+  site.Connect();
+  site.Report({{"main", "1.0"}});
+  EXPECT_NE(site.Got<Download>(), nullptr);
+}
+
 TEST(Wire, ProgressThatRepeatsWritesNothing) {
   Site site = Told();
   const std::string task = site.tasks.begin()->first;
