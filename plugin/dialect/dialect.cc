@@ -6,6 +6,7 @@
 #include <array>
 #include <string>
 
+#include "core/rollout.h"
 #include "dialect/alibaba.h"
 #include "dialect/enos.h"
 #include "dialect/native.h"
@@ -172,6 +173,16 @@ const Dialect* DialectNamed(std::string_view name) {
 
 const Dialect* FindDialect(std::string_view topic) {
   return Classify(topic).dialect;
+}
+
+std::string PushId(std::string_view task, std::string_view component, int attempt) {
+  constexpr std::int64_t kLeast = 100'000'000'000'000;
+  const std::string what = std::string(component) + '/' + std::to_string(attempt);
+  return std::to_string(kLeast + core::StableHash(task, what) % (9 * kLeast));
+}
+
+bool IsPushId(std::string_view id) {
+  return id.size() == 15 && std::ranges::all_of(id, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 std::optional<UplinkTopic> ParseUplink(std::string_view topic) {

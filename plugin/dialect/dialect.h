@@ -118,6 +118,13 @@ const Dialect* FindDialect(std::string_view topic);
 // Whether a second login of the device that subscribes by this filter ends the first.
 bool TakesOver(std::string_view filter);
 
+// The `id` of a push, where its answer echoes it: the same whenever that attempt is told again. 15
+// digits, which a double holds.
+std::string PushId(std::string_view task, std::string_view component, int attempt);
+
+// Whether an answer's `id` has the form of a push's.
+bool IsPushId(std::string_view id);
+
 // The device and kind of an uplink's topic; nothing for any other topic. Every uplink's topic has a
 // dialect: FindDialect(topic) is not null when this gives a value.
 std::optional<UplinkTopic> ParseUplink(std::string_view topic);

@@ -192,7 +192,7 @@ tl::expected<Encoded, TooLarge> Encode(const core::DeviceKey& device,
     return tl::unexpected(TooLarge{0, limits.max_bytes});
   }
   json::Writer out;
-  out.BeginObject().Name("id").Text(std::to_string(limits.now.time_since_epoch().count()));
+  out.BeginObject().Name("id").Text(PushId(download->task, download->component, download->attempt));
   out.Name("version").Text("1.0").Name("method").Text("ota.device.upgrade").Name("params");
   WriteFirmware(out, *download);
   out.EndObject();

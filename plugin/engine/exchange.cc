@@ -359,7 +359,7 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
     std::get<core::VersionReport>(uplink.body).components = Settled(*burst, loaded.snapshot);
   }
   if (product != nullptr) {
-    Resolve(uplink, loaded, dialect);
+    Resolve(uplink, loaded, arrival);
   }
   return Judge(std::move(loaded), arrival, uplink, Lane::kAnswer);
 }
@@ -447,11 +447,11 @@ const dialect::Dialect* Exchange::Speaks(const store::ProductEntry& product,
 }
 
 // Says what the wire does not: which task is meant, and which component.
-void Exchange::Resolve(core::Uplink& uplink, const Loaded& loaded,
-                       const dialect::Dialect& dialect) const {
+void Exchange::Resolve(core::Uplink& uplink, const Loaded& loaded, const Arrival& arrival) const {
   const core::Snapshot& snapshot = loaded.snapshot;
   if (auto* report = std::get_if<core::VersionReport>(&uplink.body)) {
-    if (auto unnamed = report->components.extract(""); dialect.single && !unnamed.empty()) {
+    if (auto unnamed = report->components.extract("");
+        arrival.dialect->single && !unnamed.empty()) {
       const auto& components = loaded.product->components;
       unnamed.key() =
           components.size() == 1 ? components.begin()->first : std::string(dialect::kMainComponent);
@@ -465,6 +465,16 @@ void Exchange::Resolve(core::Uplink& uplink, const Loaded& loaded,
                            : told != snapshot.queued.end() ? &*told
                                                            : nullptr;
   if (task == nullptr) {
+    return;
+  }
+  // An answer may come when its attempt is long over, and another one was told.
+  const auto is_meant = [&](const core::TaskComponent& one) {
+    return (one.state == core::ComponentState::kCurrent ||
+            one.state == core::ComponentState::kPending) &&
+           dialect::PushId(task->name, one.name, one.attempt) == *uplink.id;
+  };
+  if (arrival.kind == dialect::UplinkKind::kConfirm && uplink.id && dialect::IsPushId(*uplink.id) &&
+      std::ranges::none_of(task->components, is_meant)) {
     return;
   }
   std::visit(

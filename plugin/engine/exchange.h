@@ -190,7 +190,7 @@ class Exchange {
   core::Result<bool> MayRegister(const store::ProductEntry& product);
   const dialect::Dialect* Speaks(const store::ProductEntry& product,
                                  const Connection* connection) const;
-  void Resolve(core::Uplink& uplink, const Loaded& loaded, const dialect::Dialect& dialect) const;
+  void Resolve(core::Uplink& uplink, const Loaded& loaded, const Arrival& arrival) const;
   store::Status Judge(Loaded loaded, const Arrival& arrival, const core::Uplink& uplink, Lane lane);
   bool IsRepeated(const Arrival& arrival);
   std::optional<Unchanged::Report> Repeatable(const Loaded& loaded, const Arrival& arrival,

@@ -183,6 +183,28 @@ def test_who_had_nobody_listening_may_begin_all_the_same(site, step, wanted):
     d.no_push()
 
 
+@pytest.mark.parametrize("code", [500, 2001])
+def test_a_late_answer_is_about_the_push_that_it_names(site, code):
+    """The handler reports its failure, and then returns or throws: another push is on its way by now."""
+    scene(site, retry_max=1, retry_interval_s=0, priority=1)
+    site.package("pkA", "default", "1.2", content("meter", 500))
+    site.plan("summer", "pkA", [("default", "default-1.2")])
+    d = device(site, EnosJava)
+    d.inform("1.0")
+    for after in ("retry", "other plan"):
+        push = d.push()
+        d.progress(10)
+        d.progress(-2, after)
+        d.answer(push["id"], code, "late")
+    again = d.push()
+    assert (push["params"]["version"], again["params"]["version"]) == ("1.1", "1.2")
+    d.inform("1.0")  # behind the answer
+    assert site.wait_task("dk1", "accepted", plan="summer", product="pkA")["detail"] == ""
+    assert len({message.payload for message in d.client.all if message.topic == d.path("upgrade")}) == 3
+    d.answer(again["id"], 2001, "no")
+    assert site.wait_task("dk1", "refused", plan="summer", product="pkA")["detail"] == "upgrade_reply 2001: no"
+
+
 def test_malformed_reports_are_answered_and_change_nothing(site):
     scene(site)
     d = device(site)

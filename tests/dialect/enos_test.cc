@@ -18,7 +18,9 @@ constexpr Limits kLimits{.max_bytes = 2048, .now = core::Instant(core::Duration(
 
 core::Download Full() {
   core::Download download;
+  download.task = "t1";
   download.component = "default";
+  download.attempt = 2;
   download.to = "1.1.0";
   download.files = {FileOf("1.1.0.bin", 183204, "5f70bf18")};
   download.urls = {"http://127.0.0.1:8081/fw/1.1.0.bin"};
@@ -45,9 +47,21 @@ TEST(EnosPush, HasTheTypesThatBothSdksSurvive) {
   EXPECT_EQ(encoded->topic, "/sys/pkA1/dkB2/ota/device/upgrade");
   EXPECT_TRUE(encoded->addressed);
   EXPECT_EQ(encoded->payload,
-            R"({"id":"1777439217705","version":"1.0","method":"ota.device.upgrade","params":)"
-            R"({"version":"1.1.0","sign":"5f70bf18","signMethod":"sha256",)"
-            R"("fileUrl":"http://127.0.0.1:8081/fw/1.1.0.bin","fileSize":183204}})");
+            R"({"id":")" + PushId("t1", "default", 2) +
+                R"(","version":"1.0","method":"ota.device.upgrade","params":)"
+                R"({"version":"1.1.0","sign":"5f70bf18","signMethod":"sha256",)"
+                R"("fileUrl":"http://127.0.0.1:8081/fw/1.1.0.bin","fileSize":183204}})");
+}
+
+TEST(EnosPush, IsCalledTheSameInEachSendingOfAnAttempt) {
+  EXPECT_EQ(PushId("t1", "default", 1), "639024742115055");  // stored nowhere, so it must stay
+  EXPECT_TRUE(IsPushId(PushId("t1", "default", 1)));
+  EXPECT_NE(PushId("t1", "default", 1), PushId("t1", "default", 2));
+  EXPECT_NE(PushId("t1", "default", 1), PushId("t2", "default", 1));
+  EXPECT_NE(PushId("t1", "default", 1), PushId("t1", "main", 1));
+  for (const char* other : {"", "7", "1777439217705", "12345678901234a", "1234567890123456"}) {
+    EXPECT_FALSE(IsPushId(other)) << other;
+  }
 }
 
 TEST(EnosPush, CannotCarryMoreThan31BitsNorSeveralFilesNorBlocks) {
