@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/eligibility.h"
+#include "core/messages.h"
 #include "core/names.h"
 #include "core/step.h"
 #include "core/uplink.h"
@@ -134,6 +135,25 @@ void ReconsiderOffer(Draft& draft) {
   }
 }
 
+// The device has another version than the one for which its download was issued, and has not begun:
+// what it was told holds for that one too, or it is told what does, or the plan is not for it.
+void TakeNote(Draft& draft, TaskComponent& current, const std::string& version) {
+  const std::vector<PlanComponent>& planned = draft.s.open->plan->components;
+  const auto one = std::ranges::find(planned, current.name, &PlanComponent::name);
+  const Choice choice = one == planned.end() ? Choice{} : Choose(*one, version);
+  if (choice.set == nullptr) {
+    draft.Withdraw(CancelText(choice.reason));
+    draft.Requeue(choice.reason, current.name + " " + version);
+    return;
+  }
+  const FileSet* const before = CurrentFiles(*draft.s.open);
+  current.source = version;
+  current.package = choice.kind;
+  if (choice.set != before) {
+    draft.SendOwed();
+  }
+}
+
 // What the report shows of the current component.
 void JudgeCurrent(Draft& draft, const VersionReport& report) {
   TaskComponent& current = *draft.Current();
@@ -179,6 +199,11 @@ void JudgeCurrent(Draft& draft, const VersionReport& report) {
     draft.FailAttempt(reason, 0, current.name + " " + reported->second);
   };
   if (reported->second != current.source && !(left_target && current.source.empty())) {
+    const bool begun = draft.s.open->state != TaskState::kAccepted || current.progress;
+    if (!begun && !draft.s.product.wire.fails_early) {
+      TakeNote(draft, current, reported->second);
+      return;
+    }
     fail(SpelledAlike(reported->second, current.target) ? Reason::kSpelling
                                                         : Reason::kForeignVersion);
     return;

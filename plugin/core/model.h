@@ -137,7 +137,10 @@ enum class AtEnd { kStop, kCancel, kForce };
 struct Wire {
   bool names_tasks = true;  // else an uplink is about the open task
   bool tells_boots = true;  // else the target's version alone is proof
-  int http_files = 5;       // of one download
+  // A third version fails the attempt also before the device shows that it has begun; else it is
+  // only taken note of then.
+  bool fails_early = true;
+  int http_files = 5;  // of one download
   int block_files = 5;
   std::int64_t http_bytes = std::numeric_limits<std::int64_t>::max();   // of one file
   std::int64_t block_bytes = std::numeric_limits<std::int64_t>::max();  // 0: files over HTTP alone

@@ -15,6 +15,7 @@ inline constexpr std::string_view kPrefixes[] = {"/sys/"};
 
 inline constexpr core::Wire kWire{.names_tasks = false,
                                   .tells_boots = false,
+                                  .fails_early = false,
                                   .http_files = 1,
                                   .block_files = 0,
                                   .http_bytes = std::numeric_limits<std::int32_t>::max(),

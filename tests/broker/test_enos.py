@@ -205,6 +205,32 @@ def test_a_late_answer_is_about_the_push_that_it_names(site, code):
     assert site.wait_task("dk1", "refused", plan="summer", product="pkA")["detail"] == "upgrade_reply 2001: no"
 
 
+def test_another_version_before_the_device_begins_is_taken_note_of(site):
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    d.push()
+    d.inform("1.0.5")
+    assert state(site) == "accepted" and site.versions("dk1", "pkA") == {"default": "1.0.5"}
+    d.no_push()
+    d.progress(10)
+    d.inform("1.0.5")
+    assert state(site) == "downloading"
+    d.inform("1.0")
+    assert site.wait_task("dk1", "failed", product="pkA")["reason"] == "foreign_version"
+
+
+def test_a_version_that_the_plan_does_not_upgrade_withdraws_the_push(site):
+    scene(site, sources=[("default", "1.0")])
+    d = device(site)
+    d.inform("1.0")
+    d.push()
+    d.inform("1.0.5")
+    assert site.wait_task("dk1", "queued", product="pkA")["reason"] == "source_version"
+    d.inform("1.0")
+    d.push()
+
+
 def test_malformed_reports_are_answered_and_change_nothing(site):
     scene(site)
     d = device(site)

@@ -131,6 +131,33 @@ TEST(Wire, AnAnswerIsNoGate) {
   EXPECT_NE(site.Got<Download>(), nullptr);
 }
 
+TEST(Wire, AThirdVersionBeforeTheBeginningFailsOnlyWhereTheDialectSaysSo) {  // 004-71
+  for (const bool fails : {true, false}) {
+    Site site = Told();
+    site.product.wire.fails_early = fails;
+    site.Report({{"main", "1.5"}});
+    EXPECT_EQ(site.State(), fails ? TaskState::kFailed : TaskState::kAccepted);
+    EXPECT_EQ(site.Got<Download>(), nullptr);
+    if (!fails) {
+      EXPECT_EQ(site.Of("spring").components[0].source, "1.5");
+    }
+  }
+}
+
+TEST(Wire, AnotherVersionThatNeedsOtherFilesIsToldOfThem) {
+  PlanComponent component = FullComponent("main", "2.0");
+  component.delta = DeltaPackage("main", "1.5", "2.0");
+  Site site = Cloud({ActivePlan("spring", {component})});
+  site.product.wire.fails_early = false;
+  for (const char* version : {"1.0", "1.5", "1.7"}) {
+    site.Report({{"main", version}});
+    ASSERT_NE(site.Got<Download>(), nullptr) << version;
+    EXPECT_EQ(site.Got<Download>()->from, version);
+    const bool is_delta = site.Got<Download>()->package == PackageKind::kDelta;
+    EXPECT_EQ(is_delta, version == std::string("1.5"));
+  }
+}
+
 TEST(Wire, ProgressThatRepeatsWritesNothing) {
   Site site = Told();
   const std::string task = site.tasks.begin()->first;
