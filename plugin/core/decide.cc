@@ -122,7 +122,7 @@ void Expire(Draft& draft) {
       draft.Requeue(Reason::kOfferUnanswered);
       return;
     case TaskState::kPostponed:
-      draft.s.asked = true;  // for this time
+      draft.s.asked = !draft.AnswersOnly();  // for this time
       draft.Requeue(Reason::kNone);
       return;
     case TaskState::kWaiting:
@@ -132,6 +132,10 @@ void Expire(Draft& draft) {
       }
       return;
     case TaskState::kAccepted:
+      if (draft.AnswersOnly()) {
+        draft.Requeue(Reason::kOfferUnanswered);
+        return;
+      }
       if (draft.Reachable() && task.reason != Reason::kDownloadTimeout) {
         task.reason = Reason::kDownloadTimeout;  // once more, then it is one
         task.detail.clear();

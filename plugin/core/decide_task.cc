@@ -242,8 +242,12 @@ Answer OnConfirm(Draft& draft, const Confirm& confirm) {
 }
 
 Answer OnProgress(Draft& draft, const Progress& progress) {
+  const bool was_open = draft.s.open.has_value();
   if (const std::optional<Answer> error = Unless(draft, progress.task)) {
     return *error;
+  }
+  if (!was_open && !draft.s.product.confirms) {
+    draft.messages.clear();  // it has begun by itself
   }
   Task& task = *draft.s.open;
   if (task.state == TaskState::kPostponed && !draft.s.product.confirms) {

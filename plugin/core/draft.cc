@@ -336,6 +336,10 @@ bool Draft::Reachable() const {
   return device.connection != 0 && (heard || device.reported_connection == device.connection);
 }
 
+bool Draft::AnswersOnly() const {
+  return !s.product.confirms && s.open->plan->trigger == Trigger::kRequest;
+}
+
 void Draft::End(TaskEvent event, Reason reason, std::string detail) {
   if (!Apply(*s.open, event, reason, std::move(detail))) {
     return;
@@ -475,6 +479,9 @@ bool Draft::SendOwed() {
     }
     messages.emplace_back(MakeOffer(task, device, now));
   } else if (fetches) {
+    if (AnswersOnly() && !s.asked) {
+      return false;
+    }
     Touch();
     std::optional<Download> download = MakeDownload(task, s.product, now);
     if (!download) {

@@ -54,6 +54,9 @@ struct Draft {
   std::optional<Verdict> Brake() const;             // why nothing of it is sent now
   Instant BrakedUntil(const Verdict& brake) const;  // when to ask again
   bool Reachable() const;                           // the device is there and listens
+  // Where there is no confirmation the push begins the upgrade: a plan on request is told by the
+  // answer to a question alone.
+  bool AnswersOnly() const;
   void End(TaskEvent event, Reason reason, std::string detail = {});
   void Requeue(Reason reason, std::string detail = {});
   void FailAttempt(Reason reason, int code, std::string detail);

@@ -231,6 +231,46 @@ def test_a_version_that_the_plan_does_not_upgrade_withdraws_the_push(site):
     d.push()
 
 
+def test_on_request_nothing_is_ever_pushed(site):
+    """003-12 003-13 003-14: who has asked has not decided yet."""
+    scene(site, trigger="request", retry_max=1, retry_interval_s=0)
+    d = device(site)
+    d.inform("1.0")
+    assert len(d.getversion()["data"]) == 1
+    for _ in range(2):
+        d.client.kill()
+        d.connect()
+        d.inform("1.0")
+        d.no_push()
+    assert len(d.getversion()["data"]) == 1
+    d.progress(10)
+    d.progress(-2, "no route")
+    d.no_push()
+    assert len(d.getversion()["data"]) == 1
+    d.progress(10)
+    d.client.kill()
+    d.connect()
+    d.inform("1.0")
+    d.no_push()
+    d.inform("1.1")
+    assert state(site) == "succeeded"
+
+
+def test_on_request_who_does_not_decide_may_ask_again(site):
+    """003-14"""
+    scene(site, trigger="request", offer_s=2)
+    d = device(site)
+    d.inform("1.0")
+    assert len(d.getversion()["data"]) == 1
+    assert site.wait_task("dk1", "queued", product="pkA")["reason"] == "on_request"
+    d.no_push()
+    assert len(d.getversion()["data"]) == 1
+    site.wait_task("dk1", "queued", product="pkA")
+    d.progress(10)  # late, and yet
+    assert state(site) == "downloading"
+    d.no_push()
+
+
 def test_malformed_reports_are_answered_and_change_nothing(site):
     scene(site)
     d = device(site)

@@ -115,6 +115,32 @@ TEST(Wire, WhoNeverBeginsIsToldInAThousandConnections) {
   EXPECT_EQ(task.detail, "told in 1000 connections, and no further");
 }
 
+TEST(Wire, APlanOnRequestIsToldByTheAnswerAlone) {  // 003-12 003-14
+  auto plan = ActivePlan("spring", {FullComponent("main", "2.0")});
+  plan->trigger = Trigger::kRequest;
+  plan->retry = {1, seconds(0), {}};
+  Site site = Cloud({plan});
+  site.Report({{"main", "1.0"}});
+  const auto asks = [&] { return ReplyOf(site.Send(Query("main"), {})).download.has_value(); };
+  EXPECT_TRUE(asks());
+  site.Connect();
+  site.Report({{"main", "1.0"}});
+  EXPECT_EQ(site.Got<Download>(), nullptr);
+  EXPECT_TRUE(asks());
+  const std::string task = site.Of("spring").name;
+  site.Send(Step(task, PS::kDownloading, 10), {});
+  site.Tell(task, "main", PS::kFailed, {}, -2);
+  EXPECT_EQ(site.State(), TaskState::kAccepted);
+  EXPECT_EQ(site.Got<Download>(), nullptr);
+  EXPECT_TRUE(asks());
+  site.RunOut();  // it has not decided: it may ask again
+  EXPECT_EQ(site.Of("spring").reason, Reason::kOnRequest);
+  EXPECT_EQ(site.Got<Download>(), nullptr);
+  site.Send(Step(task, PS::kDownloading, 10), {});
+  EXPECT_EQ(site.State(), TaskState::kDownloading);
+  EXPECT_EQ(site.Got<Download>(), nullptr);
+}
+
 TEST(Wire, AnAnswerIsNoGate) {
   Site site = Told();
   const std::string task = site.Of("spring").name;
