@@ -460,7 +460,7 @@ std::string Write(const core::Reply& reply, core::Instant now) {
   if (reply.id) {
     out.Name("id").Text(*reply.id);
   }
-  out.Name("to").Text(reply.to);
+  WriteOptional(out, "to", reply.to);
   if (reply.task) {
     out.Name("task").Text(*reply.task);
   }

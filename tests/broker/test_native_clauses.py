@@ -56,6 +56,16 @@ def test_n_1_another_devices_topic_gets_403_on_its_own_reply(site, device):
     assert site.device_row("d1") is None
 
 
+def test_n_1_a_topic_that_is_no_uplinks_gets_403_without_to(site, device):
+    """[N-1]: `to` is the name of an uplink, or it is missing."""
+    site.product()
+    d = device("d1")
+    d.client.publish("ota/v1/pump/d 1/up/version", '{"id":"1","components":{"main":"1.0"}}')
+    reply = d.take("reply", code=403)
+    assert "ota/v1/pump/d 1/up/version" in reply["message"] and "pump/d1" in reply["message"]
+    assert "to" not in reply
+
+
 def test_n_2_downlinks_are_qos_1_by_topic_and_not_retained(site, device):
     """[N-2]"""
     d, plan, _ = downloading(site, device)
