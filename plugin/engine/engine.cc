@@ -255,7 +255,7 @@ void Engine::Take(steady_clock::duration wait) {
   }
   for (const Undelivered& undelivered : batch.undelivered) {
     const Connection* connection = connections_.Find(undelivered.device);
-    if (connection != nullptr && connection->generation == undelivered.connection) {
+    if (connection != nullptr && connection->owed == undelivered.connection) {
       connections_.Edit(undelivered.device)->owed = 0;
     }
   }

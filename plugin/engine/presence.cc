@@ -19,16 +19,43 @@ std::uint64_t Presence::Seen(const core::DeviceKey& device, const void* client,
     if (alone && connection.alone && connection.client_id != client_id) {
       displaced_.push_back({device, connection.client_id});
     }
-    Forget(connection.client, device);
+    earlier_[device].push_back(std::move(connection));
   }
-  connection = {client, std::string(client_id), ++last_, alone};
+  std::uint64_t generation = TakeEarlier(device, client, client_id);
+  if (generation == 0) {
+    generation = ++last_;
+  }
+  connection = {client, std::string(client_id), generation, alone};
   carried_[client].insert(device);
   inbox_.SetPresence({device, connection.generation, connection.client_id}, !added);
   return connection.generation;
 }
 
+std::uint64_t Presence::TakeEarlier(const core::DeviceKey& device, const void* client,
+                                    std::string_view client_id) {
+  const auto found = earlier_.find(device);
+  if (found == earlier_.end()) {
+    return 0;
+  }
+  std::uint64_t generation = 0;
+  std::erase_if(found->second, [&](const Connection& one) {
+    if (one.client == client && one.client_id == client_id) {
+      generation = one.generation;
+    }
+    return one.client == client;
+  });
+  if (found->second.empty()) {
+    earlier_.erase(found);
+  }
+  return generation;
+}
+
 void Presence::Forget(const void* client, const core::DeviceKey& device) {
+  TakeEarlier(device, client, {});
   const auto carried = carried_.find(client);
+  if (carried == carried_.end()) {
+    return;
+  }
   carried->second.erase(device);
   if (carried->second.empty()) {
     carried_.erase(carried);
@@ -41,16 +68,18 @@ void Presence::Gone(const void* client) {
     return;
   }
   for (const core::DeviceKey& device : carried.mapped()) {
-    devices_.erase(device);
-    inbox_.SetPresence({device, 0, {}}, true);
+    TakeEarlier(device, client, {});
+    if (LiveOn(device, client) != 0) {
+      devices_.erase(device);
+      inbox_.SetPresence({device, 0, {}}, true);
+    }
   }
 }
 
 void Presence::Left(const core::DeviceKey& device, const void* client) {
-  const auto found = devices_.find(device);
-  if (found != devices_.end() && found->second.client == client) {
-    Forget(client, device);
-    devices_.erase(found);
+  Forget(client, device);
+  if (LiveOn(device, client) != 0) {
+    devices_.erase(device);
     inbox_.SetPresence({device, 0, {}}, true);
   }
 }

@@ -1,13 +1,15 @@
-// Which connection each device is on. A connection is a generation: a number that is never given
-// twice while the plugin runs and is not stored.
+// Which connection each device is on. A connection is a generation: a number that is never given to
+// two connections while the plugin runs and is not stored.
 //
 // Broker thread only. Proof that a device is there is a SUBSCRIBE check of its own topics or a
 // MESSAGE on them, and in the dialects in which a second login of a device ends the first also a
 // login that it has signed; nothing else (plugin.cc sees to that): a WRITE check may be a will, a
 // READ check may be for a session that is away, any other login may be the device's other program.
-// The connection that did so last is the one addressed. A stale disconnect may come after the new
-// connection (mosquitto#2400) and is ignored. Every change goes to the inbox. Must not know
-// Mosquitto: a client is an address that is compared and never followed.
+// The connection that did so last is the one addressed; an earlier one that still stands and does
+// so again is the same connection as before, so that nobody who only listens in makes a device's
+// next report its first. A stale disconnect may come after the new connection (mosquitto#2400) and
+// is ignored. Every change goes to the inbox. Must not know Mosquitto: a client is an address that
+// is compared and never followed.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +31,8 @@ class Presence {
   explicit Presence(Inbox& inbox) : inbox_(inbox) {}
 
   // `device` has just shown that it is on the connection of `client`. Gives the generation: a new
-  // one when the device was away or on another connection. `alone`: the client is the device
-  // itself, and its dialect allows it one connection; an earlier one of that kind is to be ended.
+  // one the first time. `alone`: the client is the device itself, and its dialect allows it one
+  // connection; an earlier one of that kind is to be ended.
   std::uint64_t Seen(const core::DeviceKey& device, const void* client, std::string_view client_id,
                      bool alone = false);
 
@@ -65,12 +67,18 @@ class Presence {
   };
 
   void Forget(const void* client, const core::DeviceKey& device);
+  // Ends what is known of an earlier connection of the device. Gives its generation; 0: there was
+  // none.
+  std::uint64_t TakeEarlier(const core::DeviceKey& device, const void* client,
+                            std::string_view client_id);
 
   Inbox& inbox_;
   std::vector<Displaced> displaced_;
   std::uint64_t last_ = 0;
   std::unordered_map<core::DeviceKey, Connection> devices_;
-  // Gateways and bridges carry several.
+  // Of devices with several connections: those that stand beside the one addressed.
+  std::unordered_map<core::DeviceKey, std::vector<Connection>> earlier_;
+  // On which devices have been seen. Gateways and bridges carry several.
   std::unordered_map<const void*, std::unordered_set<core::DeviceKey>> carried_;
 };
 

@@ -251,6 +251,22 @@ def test_n_9_what_a_report_tells_is_remembered(site, device):
         83, -71, 2097152, "en", 4096, 3600)
 
 
+def test_n_9_who_listens_in_makes_no_report_the_first_of_a_connection(site, device):
+    """`full` and [N-15]: another client with the device's name subscribes; what the device reports is as before."""
+    site.pump("main", "mcu")
+    d = device(versions={"main": "1.0", "mcu": "1.0"})
+    d.report()
+    d.accept(d.take("plan"))
+    device(client_id="listens")
+    assert d.report(components={"main": "2.0"})["code"] == 200
+    assert site.versions("d1") == {"main": "2.0", "mcu": "1.0"}
+    d.nothing("download")  # `main` boots: neither another boot nor another connection of the device has shown
+    assert site.task("d1")["state"] == "rebooting"
+    d.reboot(main="2.0")
+    d.report()
+    assert d.take("download", component="mcu")
+
+
 def test_n_10_an_unknown_device_registers_itself(site, device):
     """[N-10]"""
     site.product("pump")

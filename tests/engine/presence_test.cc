@@ -47,7 +47,29 @@ TEST_F(PresenceOfADevice, MovesToTheConnectionThatDidSomethingLast) {
   EXPECT_GT(second, first);
   EXPECT_EQ(presence_.LiveOn(kDevice, kOld), 0u);
   EXPECT_EQ(presence_.LiveOn(kDevice, kNew), second);
+}
+
+TEST_F(PresenceOfADevice, ComesBackToAConnectionThatStillStands) {
+  const auto first = presence_.Seen(kDevice, kOld, "a");
+  const auto second = presence_.Seen(kDevice, kNew, "b");
+  EXPECT_EQ(presence_.Seen(kDevice, kOld, "a"), first);
+  EXPECT_EQ(Told(), first);
+  EXPECT_EQ(presence_.LiveOn(kDevice, kNew), 0u);
+  presence_.Gone(kOld);
+  EXPECT_EQ(presence_.Live(kDevice), 0u);
+  EXPECT_EQ(Told(), 0u);
+  EXPECT_EQ(presence_.Seen(kDevice, kNew, "b"), second);
+}
+
+TEST_F(PresenceOfADevice, DoesNotComeBackToAConnectionThatHasEnded) {
+  const auto first = presence_.Seen(kDevice, kOld, "a");
+  const auto second = presence_.Seen(kDevice, kNew, "b");
+  presence_.Gone(kOld);
+  EXPECT_EQ(presence_.Live(kDevice), second);
   EXPECT_GT(presence_.Seen(kDevice, kOld, "a"), second);
+  presence_.Left(kDevice, kNew);
+  EXPECT_GT(presence_.Seen(kDevice, kNew, "b"), first);
+  EXPECT_NE(presence_.Live(kDevice), second);
 }
 
 // mosquitto#2400
