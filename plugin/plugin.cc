@@ -349,7 +349,8 @@ class Service {
   // Answers a report that is the last one again, unless something of the device is on its way.
   bool AnswerAgain(const dialect::Dialect& dialect, const core::DeviceKey& device,
                    std::uint64_t connection, std::string_view payload) {
-    if (engine_->passive() || outbox_.Holds(device) || inbox_.Holds(device)) {
+    // In this order: what has left the inbox by now is in the outbox, or was taken out of it.
+    if (engine_->passive() || inbox_.Holds(device) || outbox_.Holds(device)) {
       return false;
     }
     const auto now = std::chrono::floor<core::Duration>(std::chrono::system_clock::now());

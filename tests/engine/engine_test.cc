@@ -157,7 +157,7 @@ class Site : public testing::Test {
   bool Repeats(const std::string& device, const std::string& version,
                const std::string& more = "") {
     const core::DeviceKey key{"acme", device};
-    return !outbox_->Holds(key) && !inbox_->Holds(key) &&
+    return !inbox_->Holds(key) && !outbox_->Holds(key) &&
            inbox_->unchanged()
                .Repeats(key, live_[key], &dialect::Dialects()[0],
                         R"({"id":"again","components":{"main":")" + version + "\"}" + more + "}",
