@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <set>
@@ -1101,7 +1102,13 @@ OTA_EXPORT int mosquitto_plugin_version(int count, const int* versions) {
 OTA_EXPORT int mosquitto_plugin_init(mosquitto_plugin_id_t* id, void** user,
                                      struct mosquitto_opt* options, int count) {
   return ota::Guarded(MOSQ_ERR_UNKNOWN, [=] {
-    auto instance = ota::MakeInstance(id, options, count);
+    ota::core::Result<std::unique_ptr<ota::Instance>> instance;
+    try {
+      instance = ota::MakeInstance(id, options, count);
+    } catch (const std::exception& error) {  // no thread, no memory
+      instance = ota::core::Fail(ota::core::ErrorCode::kUnavailable,
+                                 std::string("the plugin cannot be started: ") + error.what());
+    }
     if (!instance) {
       ota::Log(ota::engine::LogLevel::kError, instance.error().message);
       return static_cast<int>(MOSQ_ERR_INVAL);

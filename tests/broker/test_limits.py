@@ -127,6 +127,22 @@ def test_many_devices_and_downloads_within_few_descriptors(make_site):
     print(f"OTA_SEED={SEED}: {devices} devices, {downloads} downloads, {limit} descriptors\n{done.stdout}")
 
 
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY or "OTA_PRELOAD" in os.environ,
+                    reason="the limit of the stack cannot be raised, or is a sanitizer's")
+@pytest.mark.parametrize("wake", ["signal", "tick"])  # the first thread is that of the wake, or the engine's
+def test_a_thread_that_cannot_be_started_is_named(make_site, wake):
+    site = make_site(options={"wake": wake}, start=False)
+    site.may_end = True
+    before = resource.getrlimit(resource.RLIMIT_STACK)
+    try:
+        resource.setrlimit(resource.RLIMIT_STACK, (1 << 47, before[1]))  # the stack of a thread finds no room
+        site.spawn()
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, before)
+    assert site.process.wait(20) != 0
+    assert "ota: the plugin cannot be started: Resource temporarily unavailable" in site.log()
+
+
 def test_a_client_that_never_reads(make_site):
     """Its messages are dropped; it costs the broker a bound of memory and nobody else a thing."""
     site = make_site()
