@@ -17,13 +17,14 @@ inline constexpr core::seconds kLongestComeAgain{60};
 
 class Registrations {
  public:
-  // One more asks at `steady`, on a clock that does not go back. Zero: it may register. Else the
+  // One more asks at `steady`. Zero: it may register. Else the
   // seconds after which it is to ask again.
   core::seconds Ask(core::Instant steady) {
     const auto second = std::chrono::floor<core::seconds>(steady);
     if (second != second_) {
-      later_ =
-          std::max<std::int64_t>(later_ - (second - second_).count() * kRegistrationsPerSecond, 0);
+      const std::int64_t passed = (second - second_).count() * kRegistrationsPerSecond;
+      // Set back: the seconds that were given out come no sooner than others.
+      later_ = passed < 0 ? 0 : std::max<std::int64_t>(later_ - passed, 0);
       second_ = second;
       now_ = 0;
     }

@@ -146,6 +146,15 @@ TEST(Registrations, AFloodOfMadeUpNamesPutsNobodyOffForLongerThanAMinute) {
   EXPECT_EQ(registrations.Ask(kStart + kLongestComeAgain), core::seconds(0));
 }
 
+TEST(Registrations, AClockThatIsSetBackPutsNobodyOff) {
+  Registrations registrations;
+  registrations.Ask(kStart);
+  for (int device = 0; device < kRegistrationsPerSecond; ++device) {
+    registrations.Ask(kStart - std::chrono::hours(24));
+  }
+  EXPECT_EQ(registrations.Ask(kStart - std::chrono::hours(24)), core::seconds(1));
+}
+
 TEST(Registrations, TheSecondsOfThoseWhoNeverCameAreForgotten) {
   Registrations registrations;
   for (int device = 0; device < 3 * kRegistrationsPerSecond; ++device) {
