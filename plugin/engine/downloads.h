@@ -1,6 +1,6 @@
 // The files of packages: has them hashed by the workers, keeps package_state, hands the download
-// server its table, and sends files block by block over MQTT. Engine thread only, but for Start(),
-// and what the workers run.
+// server its table, and sends files block by block over MQTT. Engine thread only, but for what the
+// workers run.
 #pragma once
 
 #include <atomic>
@@ -34,8 +34,8 @@ namespace ota::engine {
 
 class Downloads {
  public:
-  // Opens the store directory, the key and the server's port, and starts the threads. Broker
-  // thread, at start. Fails with a mistake of the configuration.
+  // Opens the store directory, the key and the server's port, and starts the threads. Fails with a
+  // mistake of the configuration.
   static core::Result<std::unique_ptr<Downloads>> Start(const Options& options, Inbox& inbox,
                                                         Outbox& outbox);
   ~Downloads();

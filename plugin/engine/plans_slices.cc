@@ -19,8 +19,8 @@ constexpr int kListSlice = 1000;
 
 }  // namespace
 
-// Makes the tasks of those candidates that have none. Devices that are away cost two inserts each;
-// the others get their offer at once.
+// Makes the tasks of those candidates that have none. Devices that are away cost three inserts
+// each; the others get their offer at once.
 store::Status Plans::AddTasks(store::Store& store, const std::shared_ptr<const core::Plan>& plan,
                               const std::vector<store::Candidate>& candidates, bool if_matches,
                               core::Now now) {
