@@ -48,7 +48,7 @@ bool Engine::IsDue(Monotonic now) {
   if (auto version = store_->DataVersion(); version && *version != data_version_) {
     data_version_ = *version;
     read_journal_ = true;
-    inbox_.unchanged().Clear();
+    exchange_->EndRepeated();
   }
   const Timeline::Reading reading = Timeline(*timeline_).Read(clocks_());
   const core::Now& time = reading.now;
@@ -175,7 +175,7 @@ store::Status Engine::LoadCatalogue(core::Now now) {
     return tl::unexpected(loaded.error());
   }
   const bool first = catalogue_ == nullptr;
-  inbox_.unchanged().Clear();
+  exchange_->EndRepeated();
   catalogue_ = std::move(*loaded);
   reload_catalogue_ = false;
   reconcile_ = true;

@@ -149,6 +149,7 @@ core::Result<Exchange::Loaded> Exchange::Load(const store::ProductEntry& product
   core::Device& device = snapshot.device;
   device.key = key;
   device.retired = loaded.known.retired;
+  EndRepeated(device);
   if (const auto unwritten = seen_.find(device.id); device.id != 0 && unwritten != seen_.end()) {
     device.seen = unwritten->second.seen;
     device.reported = unwritten->second.reported;

@@ -154,6 +154,8 @@ class Exchange {
   std::size_t unwritten_seen() const { return seen_.size() + repeated_.size(); }
   // Adds the devices that were answered by the broker thread to those above.
   void TakeRepeated();
+  // From now on every report comes in, until it changes nothing again.
+  void EndRepeated();
 
   // The transaction was committed and outcome() handed on.
   void Committed();
@@ -181,6 +183,17 @@ class Exchange {
                                    const store::Listed& listed, core::Instant seen) const;
   store::Status Take(const std::shared_ptr<const core::Plan>& plan, const core::Device& device,
                      const store::Listed& listed);
+  // When the broker thread has answered a device last.
+  struct Repeated {
+    core::Instant seen{};
+    core::Instant reported{};  // with what it had measured
+  };
+
+  void AddRepeated(const std::vector<Unchanged::Seen>& answered);
+  // Before anything is decided about the device: the broker thread answers for it no more, and what
+  // it has answered counts as said.
+  void EndRepeated(const core::Device& device);
+  void NoteSeen(const core::Device& device, const Repeated& last);
   store::Status LoadBrakes(Loaded& loaded);
   store::Status LoadPace(core::Snapshot& snapshot);
   store::Status LoadNamed(Loaded& loaded, const std::string& task);
@@ -230,7 +243,7 @@ class Exchange {
   std::vector<core::Device> written_seen_;  // by the open transaction
   Unchanged& unchanged_;
   std::unordered_map<core::DeviceKey, Unchanged::Report> repeatable_;  // of the open transaction
-  std::vector<Unchanged::Seen> repeated_;                              // not in seen_ yet
+  std::unordered_map<core::DeviceKey, Repeated> repeated_;             // not in seen_ yet
   std::unordered_map<std::string, std::int64_t> counts_;  // registered devices by product
   Registrations registrations_;
 };

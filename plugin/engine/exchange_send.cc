@@ -27,8 +27,6 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
                               const core::Uplink* uplink, int depth) {
   const core::DeviceKey key = loaded.snapshot.device.key;
   const bool stored = decision.device_changed || loaded.snapshot.device.id == 0;
-  unchanged_.Forget(key);
-  repeatable_.erase(key);
   if (auto status = store_->Save(decision, now_.wall); !status) {
     return status;
   }
@@ -277,25 +275,49 @@ void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision)
   }
 }
 
+void Exchange::AddRepeated(const std::vector<Unchanged::Seen>& answered) {
+  for (const Unchanged::Seen& one : answered) {
+    Repeated& last = repeated_[one.device];
+    last.seen = std::max(last.seen, one.at);
+    if (one.measured) {
+      last.reported = std::max(last.reported, one.at);
+    }
+  }
+}
+
 void Exchange::TakeRepeated() {
-  std::ranges::move(unchanged_.TakeSeen(), std::back_inserter(repeated_));
+  AddRepeated(unchanged_.TakeSeen());
+}
+
+void Exchange::EndRepeated() {
+  AddRepeated(unchanged_.Clear());
+}
+
+void Exchange::EndRepeated(const core::Device& device) {
+  if (const auto last = unchanged_.Forget(device.key)) {
+    AddRepeated({*last});
+  }
+  repeatable_.erase(device.key);
+  if (const auto last = repeated_.extract(device.key); last && device.id != 0) {
+    NoteSeen(device, last.mapped());
+  }
+}
+
+void Exchange::NoteSeen(const core::Device& device, const Repeated& last) {
+  core::Device& noted = seen_.try_emplace(device.id, device).first->second;
+  noted.seen = std::max(noted.seen, last.seen);
+  noted.reported = std::max(noted.reported, last.reported);
 }
 
 store::Status Exchange::FlushSeen(std::size_t limit) {
   for (std::size_t taken = 0; taken < limit && !repeated_.empty(); ++taken) {
-    auto known = store_->LoadDevice(repeated_.back().device);
+    auto known = store_->LoadDevice(repeated_.begin()->first);
     if (!known) {
       return tl::unexpected(known.error());
     }
-    const Unchanged::Seen seen = std::move(repeated_.back());
-    repeated_.pop_back();
-    if (known->device.id == 0) {
-      continue;
-    }
-    core::Device& device = seen_.try_emplace(known->device.id, known->device).first->second;
-    device.seen = std::max(device.seen, seen.at);
-    if (seen.measured) {
-      device.reported = std::max(device.reported, seen.at);
+    const auto last = repeated_.extract(repeated_.begin());
+    if (known->device.id != 0) {
+      NoteSeen(known->device, last.mapped());
     }
   }
   std::vector<core::Device> devices;
@@ -320,7 +342,7 @@ void Exchange::Reopened() {
   seen_.clear();
   written_seen_.clear();
   repeatable_.clear();
-  unchanged_.Clear();
+  EndRepeated();
   counts_.clear();
   pace_.Reopened();
   windows_.clear();

@@ -55,15 +55,27 @@ void Unchanged::Keep(const core::DeviceKey& device, Report report) {
   entries_.insert_or_assign(device, Entry{std::move(report)});
 }
 
-void Unchanged::Forget(const core::DeviceKey& device) {
+std::optional<Unchanged::Seen> Unchanged::Forget(const core::DeviceKey& device) {
   const std::lock_guard lock(mutex_);
-  entries_.erase(device);
+  const auto found = entries_.find(device);
+  if (found == entries_.end()) {
+    return std::nullopt;
+  }
+  const Entry& entry = found->second;
+  std::optional<Seen> seen;
+  if (entry.round == round_) {
+    seen = seen_[entry.seen];
+  }
+  entries_.erase(found);
+  return seen;
 }
 
-void Unchanged::Clear() {
+std::vector<Unchanged::Seen> Unchanged::Clear() {
   std::unordered_map<core::DeviceKey, Entry> entries;
   const std::lock_guard lock(mutex_);
   entries_.swap(entries);
+  ++round_;
+  return std::exchange(seen_, {});
 }
 
 std::vector<Unchanged::Seen> Unchanged::TakeSeen() {

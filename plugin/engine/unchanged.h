@@ -4,8 +4,9 @@
 //
 // Only a report for which everything that the engine would look at is as it was: no task that
 // lives, no plan that any report joins (Exchange::Repeatable says what else). The engine forgets a
-// device before it commits anything about it, so that an answer never comes before a message that
-// was decided earlier [N-13]. It forgets all of them when anybody else has written the database.
+// device before it decides anything about it, so that an answer never comes before a message that
+// was decided earlier [N-13]; it learns then when the device was answered last, as if the reports
+// had come in. It forgets all of them when anybody else has written the database.
 //
 // Critical sections are short: the broker thread takes this lock. Must not know Mosquitto.
 #pragma once
@@ -54,8 +55,10 @@ class Unchanged {
   // ---- engine thread
 
   void Keep(const core::DeviceKey& device, Report report);
-  void Forget(const core::DeviceKey& device);
-  void Clear();
+  // Gives how the device was answered last, if TakeSeen() has not yet; it will all the same.
+  std::optional<Seen> Forget(const core::DeviceKey& device);
+  // Forgets all devices; gives what TakeSeen() gives.
+  std::vector<Seen> Clear();
   // Those that were answered since the last call; each may be there more than once.
   std::vector<Seen> TakeSeen();
 

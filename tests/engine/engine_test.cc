@@ -161,20 +161,21 @@ class Site : public testing::Test {
            inbox_->unchanged()
                .Repeats(key, live_[key], &dialect::Dialects()[0],
                         R"({"id":"again","components":{"main":")" + version + "\"}" + more + "}",
-                        std::chrono::floor<core::Duration>(std::chrono::system_clock::now()))
+                        std::chrono::floor<core::Duration>(std::chrono::system_clock::now()) +
+                            std::chrono::milliseconds(passed_ms_.load()))
                .has_value();
   }
 
   // A device that has reported 1.0 until its next report may be answered.
-  void Rest(const std::string& device, std::uint64_t connection) {
+  void Rest(const std::string& device, std::uint64_t connection, const std::string& more = "") {
     Connect(device, connection);
-    Report(device, "1.0");
+    Report(device, "1.0", more);
     ASSERT_NE(Answer(device), "");
     ASSERT_TRUE(Until([&] {
-      Report(device, "1.0");
+      Report(device, "1.0", more);
       return !Answer(device).empty() && Until([&] {
         return !inbox_->Holds({"acme", device});
-      }) && Repeats(device, "1.0");
+      }) && Repeats(device, "1.0", more);
     }));
   }
 
@@ -406,6 +407,19 @@ TEST_F(Site, WhatOtherProgramsWriteEndsTheAnswers) {
   EXPECT_TRUE(Until([&] { return !Repeats("d1", "1.0"); }));
   Report("d1", "1.0");
   EXPECT_THAT(Answer("d1"), HasSubstr("403"));
+}
+
+TEST_F(Site, WhatWasMeasuredIsAsYoungAsTheLastAnswer) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET battery = 50, max_age_s = 600, unknown = 'wait'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  const std::string battery = R"(,"battery":70)";
+  Rest("d1", 1, battery);
+  passed_ms_ += 1'200'000;
+  ASSERT_TRUE(Repeats("d1", "1.0", battery));
+  Sql("UPDATE plan SET wanted = 'active'");
+  EXPECT_NE(Await("d1", "down/plan"), "") << Ask("SELECT reason || ' ' || detail FROM task");
 }
 
 TEST_F(Site, TheTimeOfAnAnswerIsWritten) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "dialect/dialect.h"
+#include "engine/exchange.h"
 
 namespace ota::engine {
 namespace {
@@ -100,6 +101,36 @@ TEST_F(UnchangedTest, TheLastAnswerOfEachDeviceIsTold) {
   Ask(kFirst, 30);
   unchanged_.Forget(kDevice);
   ASSERT_EQ(unchanged_.TakeSeen().size(), 1U);
+}
+
+TEST_F(UnchangedTest, WhatIsForgottenTellsItsLastAnswer) {
+  Keep();
+  EXPECT_FALSE(unchanged_.Forget(kDevice));
+  Keep();
+  Ask(kFirst, 10);
+  Ask(kFirst, 20);
+  const auto last = unchanged_.Forget(kDevice);
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->at, At(20));
+  EXPECT_TRUE(last->measured);
+  EXPECT_EQ(unchanged_.TakeSeen().size(), 1U);
+  Keep();
+  EXPECT_FALSE(unchanged_.Forget(kDevice));
+  Keep();
+  Ask(kFirst, 30);
+  ASSERT_EQ(unchanged_.Clear().size(), 1U);
+  EXPECT_TRUE(unchanged_.TakeSeen().empty());
+}
+
+TEST_F(UnchangedTest, WhoIsAnsweredAgainAndAgainIsOneDevice) {
+  Connections connections;
+  Exchange exchange(connections, {}, unchanged_);
+  Keep();
+  for (int ms = 1; ms < 5; ++ms) {
+    Ask(kFirst, ms);
+    exchange.TakeRepeated();
+  }
+  EXPECT_EQ(exchange.unwritten_seen(), 1U);
 }
 
 TEST_F(UnchangedTest, KeepsABoundedNumberOfDevices) {
