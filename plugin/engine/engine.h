@@ -157,6 +157,7 @@ class Engine {
   std::optional<std::unordered_set<std::int64_t>> held_;  // devices, when they were read anew
   std::string unwell_;                                    // what health says is wrong
   Monotonic seen_flush_{};
+  Monotonic next_repeated_{};  // who the broker thread has answered is asked for
   Monotonic next_minute_{};
   Monotonic next_second_{};
   Monotonic next_look_{};  // whether another file stands in the database's place

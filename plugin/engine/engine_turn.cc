@@ -443,7 +443,11 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
 
 store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
   if (monotonic >= seen_flush_ || last_turn_ || exchange_->unwritten_seen() > kSeenSlice * 200) {
-    exchange_->TakeRepeated();
+    // Not for each slice: who is answered meanwhile would be written again with each of them.
+    if (monotonic >= next_repeated_ || last_turn_) {
+      next_repeated_ = monotonic + kSeen;
+      exchange_->TakeRepeated();
+    }
     const std::size_t limit = last_turn_ ? exchange_->unwritten_seen() : kSeenSlice;
     if (auto status = exchange_->FlushSeen(limit); !status) {
       return status;
