@@ -2,6 +2,7 @@
 // as a whole.
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "core/eligibility.h"
 #include "core/names.h"
@@ -387,6 +388,7 @@ store::Status Exchange::Measured(const core::DeviceKey& key, store::Measure valu
     return {};
   }
   core::Device& device = seen_.try_emplace(id, std::move(known->device)).first->second;
+  const std::tuple before(device.battery, device.signal, device.free_bytes);
   switch (value) {
     case store::Measure::kBattery:
       device.battery = static_cast<int>(number);
@@ -397,6 +399,9 @@ store::Status Exchange::Measured(const core::DeviceKey& key, store::Measure valu
     case store::Measure::kFreeBytes:
       device.free_bytes = number;
       break;
+  }
+  if (std::tuple(device.battery, device.signal, device.free_bytes) != before) {
+    EndRepeated(device);  // its last report would change something again
   }
   device.reported = now_.wall;
   const Connection* connection = connections_.Find(key);

@@ -422,6 +422,20 @@ TEST_F(Site, WhatWasMeasuredIsAsYoungAsTheLastAnswer) {
   EXPECT_NE(Await("d1", "down/plan"), "") << Ask("SELECT reason || ' ' || detail FROM task");
 }
 
+TEST_F(Site, AReportThatContradictsTelemetryIsRead) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("INSERT INTO telemetry(product, value, topic, path) VALUES ('acme', 'battery', "
+      "'plant/{device}', '/b')");
+  ASSERT_TRUE(Until([&] {
+    return Ask("SELECT journal_done = (SELECT max(id) FROM journal) FROM engine_state") == "1";
+  }));
+  const std::string battery = R"(,"battery":70)";
+  Rest("d1", 1, battery);
+  inbox_->OfferTelemetry("plant/d1", R"({"b":20})");
+  EXPECT_TRUE(Until([&] { return !Repeats("d1", "1.0", battery); }));
+}
+
 TEST_F(Site, TheTimeOfAnAnswerIsWritten) {
   StartAndOpen();
   MakeCatalogue();
