@@ -87,6 +87,10 @@ core::Result<std::string> ReadSecret(const std::string& path) {
     return FirstLine(STDIN_FILENO, "standard input");
   }
   const package::Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) {
+    return Fail(ErrorCode::kInvalidArgument,
+                path + ": cannot be read: " + std::generic_category().message(errno));
+  }
   return FirstLine(file.get(), path);
 }
 

@@ -77,7 +77,8 @@ def test_from_a_file(site):
     # What is not said again stays.
     site.run("device", "add", "demo", "d1")
     assert site.db.execute("SELECT disabled, gateway FROM device").fetchone() == (1, "demo/g1")
-    assert "cannot be read" in site.run("device", "add", "demo", "d2", "--secret-file", site.path + ".none", code=3)
+    out = site.run("device", "add", "demo", "d2", "--secret-file", site.path + ".none", code=3)
+    assert "cannot be read: No such file" in out
     assert not site.db.execute("SELECT 1 FROM device WHERE name = 'd2'").fetchone()
 
 
