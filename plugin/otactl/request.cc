@@ -69,9 +69,13 @@ int Hold(const Context& context, const DeviceName& what, const std::string& unti
   Value end;
   if (!until.empty()) {
     auto admin = Open(context);
-    // SQLite reads dates with or without time and zone; of what it cannot read it makes NULL.
-    auto read = admin ? admin->Query("SELECT unixepoch(?1) * 1000, unixepoch(?1) > unixepoch()",
-                                     Values{until})
+    // SQLite reads dates with or without time and zone; of what it cannot read it makes NULL, but
+    // of 30 February 2 March.
+    auto read = admin ? admin->Query(
+                            "SELECT at * 1000, at > unixepoch() FROM (SELECT unixepoch("
+                            "iif(date(substr(?1, 1, 10), '+0 days') = substr(?1, 1, 10), ?1, NULL)"
+                            ") AS at)",
+                            Values{until})
                       : tl::unexpected(admin.error());
     if (!read) {
       return Report(read.error());

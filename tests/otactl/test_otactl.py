@@ -492,7 +492,8 @@ def test_hold_and_unhold(site):
     assert [h["scope"] for h in held] == ["site", "product", "device"]
     assert [h["until"] for h in held] == [None, "2999-01-31T00:00:00Z", "2999-01-31T07:00:00Z"]
     assert "is in the past" in site.run("hold", "demo", "--until", "2001-01-31", code=3)
-    assert "is no date" in site.run("hold", "demo", "--until", "tomorrow evening", code=3)
+    for until in ("tomorrow evening", "2999-02-29", "2999-04-31T08:00+01:00", "2500000"):
+        assert "is no date" in site.run("hold", "demo", "--until", until, code=3)
     assert "no such product" in site.run("hold", "none", code=3)
     assert "no such device" in site.run("hold", "demo/none", code=3)
     assert "audit" in site.run("status", code=1)
