@@ -383,6 +383,10 @@ core::Result<void> Admin::InstallWatch() {
       }
     }
   }
+  // The first use of a table-valued function asks for a write to sqlite_master, which is none.
+  if (auto made = Query("SELECT 1 FROM json_each('[]'), json_tree('[]')"); !made) {
+    return tl::unexpected(made.error());
+  }
   sqlite3_set_authorizer(db_.get(), Authorize, watch_.get());
   watch_->installed = true;
   return {};

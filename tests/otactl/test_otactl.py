@@ -139,6 +139,12 @@ def test_import_refuses_what_is_not_for_scripts(site, text):
     assert site.ask("SELECT * FROM product") == []
 
 
+def test_import_takes_rows_from_json(site):
+    site.load("INSERT INTO product(name) SELECT value FROM json_each('[\"p1\", \"p2\"]');\n"
+              "INSERT INTO product(name) SELECT atom FROM json_tree('{\"a\": [\"p3\"]}') WHERE atom IS NOT NULL;\n")
+    assert site.ask("SELECT name FROM product") == [("p1",), ("p2",), ("p3",)]
+
+
 def test_import_check_changes_nothing(site):
     out = site.run("import", "--check", site.file("a.sql", PRODUCT))
     assert "product" in out and "checked only" in out
