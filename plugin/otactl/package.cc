@@ -37,6 +37,7 @@ std::string StoredName(const PackageAdd& add, const std::string& package, const 
 struct Stored {
   std::string path;
   std::string sha256;
+  bool fresh = false;  // the store had no such file before
 };
 
 // Shows how far a fetch has come, on a terminal only.
@@ -57,29 +58,48 @@ package::Progress FetchProgress(const Context& context) {
   };
 }
 
-core::Result<std::vector<Stored>> StoreFiles(const Context& context, const PackageAdd& add,
-                                             const std::string& package) {
+// What is in the store now, also when another file could not be put there.
+struct StoredFiles {
+  std::vector<Stored> files;
+  core::Result<void> done;
+};
+
+StoredFiles StoreFiles(const Context& context, const PackageAdd& add, const std::string& package) {
   auto directory = package::OpenStore(context.packages);
   if (!directory) {
-    return tl::unexpected(directory.error());
+    return {{}, tl::unexpected(directory.error())};
   }
   std::vector<Stored> stored;
   for (const std::string& file : add.files) {
     const bool remote = file.starts_with("http://") || file.starts_with("https://");
     const std::string name =
         StoredName(add, package, remote ? file.substr(0, file.find_first_of("?#")) : file);
+    const auto before = package::OpenInside(directory->get(), name);
     auto path = remote ? package::Fetch(file, directory->get(), name, {}, FetchProgress(context))
                        : package::AddFile(directory->get(), file, name);
     if (!path) {
-      return tl::unexpected(path.error());
+      return {std::move(stored), tl::unexpected(path.error())};
     }
+    stored.push_back({*path, "", !before && before.error().code == ErrorCode::kNotFound});
     auto facts = package::Inspect(directory->get(), *path, {});
     if (!facts) {
-      return tl::unexpected(facts.error());
+      return {std::move(stored), tl::unexpected(facts.error())};
     }
-    stored.push_back({*path, facts->sha256});
+    stored.back().sha256 = facts->sha256;
   }
-  return stored;
+  return {std::move(stored), {}};
+}
+
+// Without a package its new files would only be in the way of others of their names.
+void TakeBack(const Context& context, Admin& admin, const std::vector<Stored>& files) {
+  const auto directory = package::OpenStore(context.packages);
+  for (const Stored& file : files) {
+    auto used =
+        admin.Query("SELECT 1 FROM package_file WHERE path = ?1 LIMIT 1", Values{file.path});
+    if (file.fresh && directory && used && used->rows.empty()) {
+      ::unlinkat(directory->get(), file.path.c_str(), 0);
+    }
+  }
 }
 
 core::Result<void> InsertPackage(Admin& admin, const PackageAdd& add, const std::string& package,
@@ -195,14 +215,16 @@ int AddPackage(const Context& context, const PackageAdd& add) {
     return Report(
         {ErrorCode::kNotFound, "product '" + add.product + "': does not exist; insert it first"});
   }
-  // Copied before the write lock is taken: that may take minutes. A copy without a row is harmless.
-  auto files = StoreFiles(context, add, package);
-  if (!files) {
-    return Report(files.error());
+  // Copied before the write lock is taken: that may take minutes.
+  const StoredFiles stored = StoreFiles(context, add, package);
+  if (!stored.done) {
+    TakeBack(context, *admin, stored.files);
+    return Report(stored.done.error());
   }
   auto changes = Transact(*admin, "package add " + add.product + " " + package,
-                          [&] { return InsertPackage(*admin, add, package, *files); });
+                          [&] { return InsertPackage(*admin, add, package, stored.files); });
   if (!changes) {
+    TakeBack(context, *admin, stored.files);
     return Report(changes.error());
   }
   Note(context, "package '" + package + "' " + (changes->empty() ? "is there already" : "added"));

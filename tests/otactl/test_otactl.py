@@ -281,6 +281,19 @@ def test_package_add_refuses_other_content_and_unknown_products(site):
     assert site.ask("SELECT count(*) FROM package") == [(1,)]
 
 
+def test_package_add_that_is_refused_leaves_no_file(site):
+    site.load(PRODUCT + "UPDATE profile SET max_files = 1 WHERE name = 'default';\n")
+    first, second = site.file("a.bin", "one"), site.file("b.bin", "two")
+    site.run("package", "add", "demo", "main", "2.0", first, "--remarks", "x" * 1001, code=3)
+    site.run("package", "add", "demo", "main", "2.0", first, second, code=3)
+    site.run("package", "add", "demo", "main", "2.0", first, str(site.directory / "none.bin"), code=3)
+    assert os.listdir(site.directory / "packages") == []
+    site.run("package", "add", "demo", "main", "2.0", site.file("a.bin", "another build"))
+    stored = os.listdir(site.directory / "packages")
+    site.run("package", "add", "demo", "main", "2.0", first, second, code=3)  # what is there already stays
+    assert os.listdir(site.directory / "packages") == stored
+
+
 def test_delta_packages_take_several_sources(site):
     site.load(PRODUCT)
     for source in ("1.0", "1.1"):
