@@ -124,7 +124,12 @@ class CommandLine {
           (std::filesystem::path(args_.context.database).parent_path() / core::kSecretKeyName)
               .string();
     }
-    return run_();
+    const int code = run_();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      std::fputs("otactl: the output cannot be written\n", stderr);
+      return code == kOk ? kNo : code;
+    }
+    return code;
   }
 
  private:

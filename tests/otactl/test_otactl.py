@@ -190,6 +190,14 @@ def test_exit_codes(site, tmp_path):
     assert not os.path.exists(site.path)
 
 
+def test_output_that_cannot_be_written_is_no_success(site):
+    site.load(PRODUCT)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([OTACTL, "--database", site.path, "plan", "list"], stdout=full, stderr=subprocess.PIPE,
+                              text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "otactl: the output cannot be written\n")
+
+
 def test_help_has_an_example_and_the_exit_codes(site):
     assert "Exit codes" in site.run("--help")
     for words in (["import"], ["package", "add"], ["plan", "show"], ["status"], ["sql"],
