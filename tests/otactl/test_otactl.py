@@ -235,6 +235,19 @@ def test_the_example_of_every_command_is_a_command_line(site):
         assert done.returncode != 2, (example, done.stderr)
 
 
+def test_what_the_documents_print_are_command_lines(site):
+    lines = set()
+    for name in ("README.md", "examples/clouds/README.md"):
+        with open(f"{ROOT}/{name}", encoding="utf-8") as file:
+            lines |= {m.group(1) for m in re.finditer(r"^(?: {4})?(?:sudo )?otactl (.*?)(?: {2,}.*)?$", file.read(), re.M)}
+    assert len(lines) > 20
+    for line in sorted(lines):
+        words = shlex.split(line.replace("/var/backups", str(site.directory)).replace(" --follow", ""))
+        done = subprocess.run([OTACTL, "--database", site.path, *words], capture_output=True, text=True, timeout=60,
+                              cwd=site.directory, stdin=subprocess.DEVNULL)
+        assert done.returncode != 2, (line, done.stderr)
+
+
 def test_environment_names_the_database(site):
     done = subprocess.run([OTACTL, "plan", "list", "--json"], capture_output=True, text=True,
                           env={**os.environ, "OTA_DATABASE": site.path})
