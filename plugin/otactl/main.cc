@@ -65,6 +65,20 @@ const CLI::Validator device_form(
     },
     "PRODUCT/DEVICE");
 
+// What a script has left empty is not the default, which is everything.
+const CLI::Validator given(
+    [](const std::string& text) {
+      return text.empty() ? std::string("is empty; leave it out to mean everything") : "";
+    },
+    "");
+
+const CLI::Validator held_form(
+    [](const std::string& text) {
+      const bool good = !text.empty() && text.front() != '/' && text.back() != '/';
+      return good ? std::string() : "'" + text + "' is neither PRODUCT/DEVICE nor PRODUCT";
+    },
+    "PRODUCT[/DEVICE]");
+
 const CLI::Validator constant_form(
     [](const std::string& text) {
       const std::size_t sign = text.find('=');
@@ -283,7 +297,7 @@ class CommandLine {
         "plan retry spring d1 d2",
         [this] { return RetryPlan(args_.context, args_.plan, args_.names, args_.wait_s); });
     retry->add_option("PLAN", args_.plan)->required();
-    retry->add_option("DEVICE", args_.names, "Names without the product");
+    retry->add_option("DEVICE", args_.names, "Names without the product")->check(given);
     AddWait(retry, &args_.wait_s);
   }
 
@@ -379,15 +393,16 @@ class CommandLine {
                      ? Unhold(args_.context, ParseDevice(args_.device))
                      : Hold(args_.context, ParseDevice(args_.device), args_.until, args_.reason);
         });
-    hold->add_option("WHAT", args_.device, "PRODUCT/DEVICE or PRODUCT; default: the site");
+    hold->add_option("WHAT", args_.device, "Default: the site")->check(held_form);
     hold->add_option("--until", args_.until,
                      "A date, such as 2027-01-31 or 2027-01-31T08:00+01:00; without a zone UTC.\n"
                      "Default: until it is taken off");
     hold->add_option("--reason", args_.reason, "Is shown to whoever asks why");
     hold->add_flag("--off", args_.off, "Take the hold off; the same as unhold");
-    Command(app_, "unhold", "Take a hold off", "unhold demo/d1", [this] {
-      return Unhold(args_.context, ParseDevice(args_.device));
-    })->add_option("WHAT", args_.device, "PRODUCT/DEVICE or PRODUCT; default: the site");
+    Command(app_, "unhold", "Take a hold off", "unhold demo/d1",
+            [this] { return Unhold(args_.context, ParseDevice(args_.device)); })
+        ->add_option("WHAT", args_.device, "Default: the site")
+        ->check(held_form);
     Command(
         app_, "stop",
         "Stop everything at once: offers, addresses, blocks and running downloads. Holds until\n"
@@ -410,7 +425,7 @@ class CommandLine {
         "for\n"
         "the answer",
         "release spring", [this] { return Release(args_.context, args_.plan, args_.wait_s); });
-    release->add_option("PLAN", args_.plan, "Default: everything that is held");
+    release->add_option("PLAN", args_.plan, "Default: everything that is held")->check(given);
     AddWait(release, &args_.wait_s);
 
     CLI::App* tasks = Group("task", "Tasks: cancel, retry, consent");

@@ -546,6 +546,16 @@ def test_hold_and_unhold(site):
     assert len(who) == 6 and who[0][0].startswith("otactl hold")
 
 
+def test_a_name_that_is_left_empty_is_not_everything(site):
+    fleet(site)
+    for what in ("", "demo/", "/d1", "/"):
+        assert "is neither" in site.run("hold", what, code=2)
+        assert "is neither" in site.run("unhold", what, code=2)
+    assert "is empty" in site.run("release", "", code=2)
+    assert "is empty" in site.run("plan", "retry", "spring", "d1", "", code=2)
+    assert site.ask("SELECT * FROM hold") == [] and site.ask("SELECT * FROM request") == []
+
+
 def test_stop_and_go(site):
     fleet(site)
     assert "otactl go" in site.run("stop", "--reason", "2.1 bricks devices")
