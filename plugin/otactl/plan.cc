@@ -94,6 +94,13 @@ int SetWanted(const Context& context, const std::string& plan, const std::string
   Note(context, name + (changes->empty() ? ": was " : ": is now ") + wanted +
                     (changes->empty() ? " already" : "") +
                     (ends && !ends->rows.empty() ? ": " + TextAt(*ends, 0, 0) : ""));
+  auto waits = admin->Query(
+      "SELECT 'It is ' || state || ' (' || reason || '); to let it go on: otactl release ' || plan"
+      " FROM plans WHERE plan = ?1 AND state IN ('held', 'halted') AND ?2 = 'active'",
+      Values{plan, wanted});
+  if (waits && !waits->rows.empty()) {
+    Note(context, TextAt(*waits, 0, 0));
+  }
   NoteIfStopped(context);
   return kOk;
 }

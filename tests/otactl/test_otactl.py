@@ -492,6 +492,13 @@ def test_release_and_cancel_wait_for_the_engines_answer(site):
 # ---------------------------------------------------------------- plans, devices, brakes
 
 
+def test_plan_resume_says_what_lets_a_halted_plan_go_on(site):
+    fleet(site)
+    site.as_engine("UPDATE plan_state SET halted = '3 tasks failed'")
+    assert "It is halted (3 tasks failed); to let it go on: otactl release spring" in site.run("plan", "resume", "spring")
+    assert "It is" not in site.run("plan", "pause", "spring")
+
+
 def test_plan_cancel_ends_what_the_profile_or_the_command_says(site):
     """004-62 004-73"""
     fleet(site)
