@@ -469,6 +469,7 @@ bool Draft::SendOwed() {
   const bool fetches = IsInFlight(task.state) && !RunsTarget();
   if (const std::optional<Verdict> brake = Brake()) {
     if (fetches || task.state == TaskState::kOffered) {
+      s.owed_connection = 0;  // what was asked for, when the brake is off
       NextAt(BrakedUntil(*brake));
     }
     return false;

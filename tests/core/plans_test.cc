@@ -132,6 +132,24 @@ TEST(Brake, BlocksAreRefusedAndTheDownloadComesAgainAfterwards) {
   }
 }
 
+TEST(Brake, AnAddressThatIsAskedForMeanwhileComesAfterwards) {
+  for (const BrakeCase& brake : Brakes()) {
+    SCOPED_TRACE(Name(brake.reason));
+    Site site = Accepted();
+    brake.on(site);
+    site.Accept(site.Of("spring").name);  // again: its address has expired
+    EXPECT_FALSE(site.Got<Download>());
+    EXPECT_TRUE(site.Got<Reply>()->again);
+    site.Next();
+    EXPECT_FALSE(site.Got<Download>());
+    brake.off(site);
+    site.Next();
+    EXPECT_TRUE(site.Got<Download>());
+    site.Next();
+    EXPECT_FALSE(site.Got<Download>());
+  }
+}
+
 TEST(Brake, NoAttemptBeginsMeanwhile) {
   for (const BrakeCase& brake : Brakes()) {
     SCOPED_TRACE(Name(brake.reason));
