@@ -776,7 +776,9 @@ int CheckAccess(Instance& instance, const mosquitto_evt_acl_check& event) {
       act = "publishes to";
       break;
     case MOSQ_ACL_READ:
-      verdict = guard::CheckRead(client, topic);
+      // Retained: of a will, or from before the plugin was loaded. No OTA message is.
+      verdict =
+          event.retain && topic.ours ? guard::Verdict::kDeny : guard::CheckRead(client, topic);
       act = "receives";
       break;
     case MOSQ_ACL_SUBSCRIBE:

@@ -97,6 +97,32 @@ def test_retained_messages(scene):
     assert not admin.messages
 
 
+def test_a_retained_will_is_not_heard_by_those_who_come_later(scene):
+    """On a device's own topic: no MESSAGE event clears its mark."""
+    site, victim, evil = scene
+    site.client("evil2", "pump/evil", will=mqtt.Will("ota/v1/pump/evil/up/version", REPORT, 1, True)).kill()
+    site.wait_log("Client evil2 (closed|disconnected)|Socket error on client evil2")
+    for late in (site.admin("ota/v1/#"), site.client("evil3", "pump/evil")):
+        late.subscribe("ota/v1/pump/evil/#")
+        late.ping()
+        assert not late.messages
+
+
+@pytest.mark.parametrize("topic, user", [("ota/v1/pump/d1/down/plan", "pump/d1"), ("/ota/device/upgrade/pump/d1", "pump/d1"),
+                                         ("ota/v1/pump/d1/up/version", "admin")])
+def test_what_was_retained_before_the_plugin_came_is_heard_by_nobody(make_site, topic, user):
+    """[N-2] [N-3]: no OTA message is retained, and only the plugin publishes under down/."""
+    site = make_site(plugin=False, persistence=True)
+    site.client("evil").publish(topic, "{}", retain=True)
+    site.client("evil2").publish("plant/x", "1", retain=True)
+    site.plugin = True
+    site.restart()
+    client = site.client("c", user)
+    assert client.subscribe(topic, "plant/#") == [1, 1]
+    client.ping()
+    assert [m.topic for m in client.all] == ["plant/x"]
+
+
 @pytest.mark.parametrize("topic", [UP, DOWN, "ota/v1/pump/victim/down/cancel"])
 @pytest.mark.parametrize("retain", [False, True])
 def test_wills(scene, topic, retain):
