@@ -828,10 +828,11 @@ int TakeMessage(Instance& instance, mosquitto_evt_message& event) {
     return leave();
   }
   if (const auto session = SessionOf(instance, text)) {
-    if (session->reply || !IsOwnSession(instance, *session, event.client)) {
-      return MOSQ_ERR_ACL_DENIED;
-    }
     event.retain = false;
+    if (session->reply || !IsOwnSession(instance, *session, event.client)) {
+      return instance.options.guard == engine::GuardMode::kReport ? MOSQ_ERR_SUCCESS
+                                                                  : MOSQ_ERR_ACL_DENIED;
+    }
     service.TakeSession(*session, {static_cast<const char*>(event.payload), event.payloadlen},
                         event.client);
     return MOSQ_ERR_SUCCESS;

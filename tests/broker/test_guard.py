@@ -254,6 +254,18 @@ def test_a_guard_that_only_reports(make_site):
     assert site.alive()
 
 
+def test_a_guard_that_only_reports_lets_the_requests_of_gateways_pass(make_site):
+    site = make_site(options={"guard": "report", "login": "allow"})
+    listener, spy = site.client("listener"), site.client("spy", "pump/spy", version=5)
+    assert listener.subscribe("/ext/session/#") == [1]
+    for word in ("login", "login_reply"):
+        topic = f"/ext/session/ap/victim/combine/{word}"
+        assert spy.publish(topic, "{}", retain=True) < 128
+        assert not listener.take_topic(topic).retain
+    assert site.client("late").subscribe("/ext/session/#") == [1]
+    site.wait_log("ota: .*would be denied: uses '/ext/session/ap/victim/combine/login")
+
+
 # ---------------------------------------------------------------------------------------------- bridges
 
 def bridged(make_site, options=None):
