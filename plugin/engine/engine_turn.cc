@@ -334,11 +334,14 @@ store::Status Engine::Silences() {
 }
 
 store::Status Engine::Deadlines(core::Now now) {
-  // What has arrived may show that a device is in time.
-  if (inbox_.depth().messages != arrivals_.size()) {
-    return {};
+  // What has arrived, and waits behind the batch in hand, may show that a device was in time. A
+  // flood of later messages holds up nobody's deadline.
+  core::Instant until = now.steady;
+  if (const Monotonic oldest = inbox_.depth().oldest; oldest != Monotonic::max()) {
+    until -= std::chrono::ceil<core::Duration>(
+        std::max(steady_clock::now() - oldest, steady_clock::duration(0)));
   }
-  auto due = store_->DueDevices(now.steady, kDeadlineSlice);
+  auto due = store_->DueDevices(until, kDeadlineSlice);
   if (!due) {
     return tl::unexpected(due.error());
   }

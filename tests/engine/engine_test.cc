@@ -628,6 +628,35 @@ TEST_F(Site, ALockHeldForAnHourFailsNobody) {
               testing::ContainsRegex("deadlines of open tasks moved by [34][0-9][0-9][0-9] s"));
 }
 
+TEST_F(Site, AFloodOfUplinksHoldsUpNobodysDeadline) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET download_s = 600, wanted = 'active' WHERE name = 'spring'");
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  const std::string task = Field(Await("d1", "down/plan"), "task");
+  Say("d1", dialect::UplinkKind::kConfirm, R"({"id":"c","task":")" + task + R"(","accept":true})");
+  ASSERT_NE(Await("d1", "down/reply", "\"id\":\"c\""), "");
+
+  std::jthread flood([this](const std::stop_token& stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) {
+      inbox_->Offer({{"acme", "f" + std::to_string(i % 100)},
+                     &dialect::Dialects()[0],
+                     dialect::UplinkKind::kVersion,
+                     R"({"components":{"main":"0.)" + std::to_string(i) + "\"}}",
+                     0,
+                     steady_clock::now()});
+    }
+  });
+  passed_ms_ += 600'000;
+  EXPECT_TRUE(Until([&] {
+    return Ask("SELECT count(*) FROM task WHERE reason = 'download_timeout'") == "1";
+  })) << Log();
+  flood.request_stop();
+  flood.join();
+}
+
 TEST_F(Site, AReaderOfAnHourHindersNobodyAndIsNamed) {
   StartAndOpen();
   MakeCatalogue();
