@@ -332,6 +332,7 @@ bool Engine::Open() {
                                  const core::Package& package) {
     return signatures_.Check(product, public_key, package);
   };
+  options.may_create = !timeline_;  // else there was one
   options.durable = options_.durability == Durability::kFull;
   auto opened = store::Store::Open(options_.database, clocks.wall, std::move(options));
   if (!opened) {

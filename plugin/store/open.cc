@@ -50,7 +50,7 @@ constexpr const char* kPermissions =
     "the broker's user must be able to write the file and its directory";
 
 // Makes an empty file when there is none, so that its mode is ours. Gives true when it was made.
-core::Result<bool> MakeFile(const std::filesystem::path& path) {
+core::Result<bool> MakeFile(const std::filesystem::path& path, bool may_create) {
   const std::filesystem::path directory = path.has_parent_path() ? path.parent_path() : ".";
   struct stat facts = {};
   if (::stat(directory.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode)) {
@@ -59,13 +59,23 @@ core::Result<bool> MakeFile(const std::filesystem::path& path) {
                                                       "'; make it, owned by the broker's user");
   }
   const bool exists = ::stat(path.c_str(), &facts) == 0;
-  struct stat marker = {};
-  if ((!exists || facts.st_size == 0) && ::stat(Beside(path, ".commit").c_str(), &marker) == 0) {
-    return core::Fail(core::ErrorCode::kNotFound,
-                      Named(path) + ": is missing or empty, and '" +
-                          Beside(path, ".commit").filename().string() +
-                          "' says that there was one; put it back (otactl restore), or remove that "
-                          "file to begin with an empty database");
+  if (!exists || facts.st_size == 0) {
+    const std::filesystem::path marker = Beside(path, ".commit");
+    struct stat marked = {};
+    if (::stat(marker.c_str(), &marked) == 0) {
+      return core::Fail(core::ErrorCode::kNotFound,
+                        Named(path) + ": is missing or empty, and '" + marker.filename().string() +
+                            "' says that there was one; put it back (otactl restore), or remove "
+                            "that file" +
+                            (may_create ? "" : " and restart the broker") +
+                            " to begin with an empty database");
+    }
+    if (!may_create) {
+      return core::Fail(core::ErrorCode::kNotFound,
+                        Named(path) +
+                            ": is missing or empty, and there was one; put it back (otactl "
+                            "restore), or restart the broker to begin with an empty database");
+    }
   }
   if (exists) {
     if (!S_ISREG(facts.st_mode)) {
@@ -381,7 +391,7 @@ Status Recognize(Store& store, Store::Impl& impl, core::Instant wall) {
 
 core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path,
                                                  core::Instant wall, Options options) {
-  core::Result<bool> made = MakeFile(path);
+  core::Result<bool> made = MakeFile(path, options.may_create);
   if (!made) {
     return tl::unexpected(made.error());
   }

@@ -51,8 +51,9 @@ struct Options {
   std::function<std::string(const std::string& product, const std::string& public_key,
                             const core::Package& package)>
       check_package;
-  bool durable = true;  // a commit is on the disk when Commit() returns; false: a power cut may
-                        // lose the last ones
+  bool may_create = true;  // a missing or empty file becomes an empty database
+  bool durable = true;     // a commit is on the disk when Commit() returns; false: a power cut may
+                           // lose the last ones
 };
 
 // What Open() found and did.

@@ -694,6 +694,19 @@ TEST_F(Site, ARemovedDatabaseMakesItPassiveAndIsNotMadeAnew) {
   EXPECT_FALSE(std::filesystem::exists(options_.database));
 }
 
+TEST_F(Site, AWholeDatabaseThatIsRemovedIsNotMadeAnewEither) {
+  StartAndOpen();
+  MakeCatalogue();
+  std::filesystem::create_directory(directory_ / "away");
+  for (const char* name : {"ota.db", "ota.db-wal", "ota.db-shm", "ota.db.commit"}) {
+    std::filesystem::rename(directory_ / name, directory_ / "away" / name);
+  }
+  ASSERT_TRUE(Until([&] { return Log().find("is missing or empty") != std::string::npos; }))
+      << Log();
+  EXPECT_TRUE(engine_->passive());
+  EXPECT_FALSE(std::filesystem::exists(options_.database));
+}
+
 TEST_F(Site, AnOlderCopyHoldsEveryPlanUntilARelease) {
   StartAndOpen();
   MakeCatalogue();
