@@ -70,12 +70,13 @@ bool Engine::IsDue(Monotonic now) {
 
 // Nothing is committed, and confirmed, into a file that nobody will find again.
 store::Status Engine::CheckFile() {
-  if (!store_->Replaced()) {
+  const bool file = store_->Replaced();
+  if (!file && !store_->LogReplaced()) {
     return {};
   }
-  return core::Fail(
-      core::ErrorCode::kCorruption,
-      "database '" + options_.database + "' was removed or replaced while the broker runs");
+  return core::Fail(core::ErrorCode::kCorruption,
+                    "database '" + options_.database + "'" + (file ? "" : ": its write-ahead log") +
+                        " was removed or replaced while the broker runs");
 }
 
 void Engine::Undone() {

@@ -439,10 +439,23 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
   return store;
 }
 
-bool Store::Replaced() const {
+namespace {
+
+bool Differs(const std::filesystem::path& path, const FileId& ours) {
   errno = 0;
-  const FileId now = FileId::Of(impl_->path);
-  return now == FileId{} ? errno == ENOENT || errno == ENOTDIR : now != impl_->main;
+  const FileId now = FileId::Of(path);
+  return now == FileId{} ? errno == ENOENT || errno == ENOTDIR : now != ours;
+}
+
+}  // namespace
+
+bool Store::Replaced() const {
+  return Differs(impl_->path, impl_->main);
+}
+
+bool Store::LogReplaced() const {
+  return Differs(Beside(impl_->path, "-wal"), impl_->log_file) ||
+         Differs(Beside(impl_->path, "-shm"), impl_->index_file);
 }
 
 Store::~Store() {

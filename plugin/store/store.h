@@ -305,6 +305,9 @@ class Store {
   // it sets its write-ahead log aside (PATH-wal.stale), so that Open() does not mix it into the new
   // file.
   bool Replaced() const;
+  // True when that is so of the write-ahead log or its index: then other programs neither see what
+  // is in ours nor respect our locks. Destroy the store: it moves its log into the file.
+  bool LogReplaced() const;
 
   // Transactions. Begin() takes the write lock before the first read. Commit() of a transaction
   // that wrote nothing touches no disk; otherwise it costs one fsync, and at every 4 MiB of the

@@ -707,6 +707,31 @@ TEST_F(Site, AWholeDatabaseThatIsRemovedIsNotMadeAnewEither) {
   EXPECT_FALSE(std::filesystem::exists(options_.database));
 }
 
+TEST_F(Site, AWriteAheadLogThatIsRemovedIsNoticedAndCostsNothing) {
+  for (const char* suffix : {"-wal", "-shm"}) {
+    Start();
+    ASSERT_TRUE(Until([&] { return IsOpen(); })) << Log();
+    Sql("INSERT INTO product(name) VALUES ('acme') ON CONFLICT DO NOTHING");
+    Connect("d1", 1);
+    ASSERT_TRUE(Until([&] {
+      Report("d1", "1.0");
+      return Answer("d1").find("\"code\":200") != std::string::npos;
+    }));
+    std::filesystem::remove(options_.database + suffix);
+    ASSERT_TRUE(Until([&] {
+      return Log().find("write-ahead log was removed or replaced") != std::string::npos;
+    })) << Log();
+    ASSERT_TRUE(Until([&] { return Log().find("can be used again") != std::string::npos; }))
+        << Log();
+    EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.0") << Log();
+    EXPECT_EQ(Ask("PRAGMA integrity_check"), "ok");
+    EXPECT_THAT(Log(), Not(HasSubstr("held until")));
+    Stop();
+    live_.clear();
+    log_.clear();
+  }
+}
+
 TEST_F(Site, AnOlderCopyHoldsEveryPlanUntilARelease) {
   StartAndOpen();
   MakeCatalogue();
