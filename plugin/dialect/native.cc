@@ -261,7 +261,7 @@ std::vector<std::string> ReadTrial(Members& members) {
 core::UplinkBody ReadVersion(Members& members) {
   core::VersionReport report;
   report.components = ReadComponents(members);
-  report.task = members.Optional("task", ReadTask);
+  report.task = members.Optional("task", ReadShort);  // it is told to forget whatever it is
   report.request = members.Optional("request", ReadBoolean).value_or(false);
   report.boot_id = members.Optional("bootId", ReadShort);
   report.trial = ReadTrial(members);

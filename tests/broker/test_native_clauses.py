@@ -340,9 +340,10 @@ def test_n_12_a_task_that_is_not_the_open_one_is_canceled(site, device):
     assert d.take("plan")["task"] == plan["task"]
     d.report(task="neverHeardOf1")
     d.nothing("cancel")  # same connection, same bootId: said once
-    d.boot_id = "fresh"
-    d.report(task="neverHeardOf1")
-    assert d.take("cancel")["task"] == "neverHeardOf1"
+    for boot_id, task in enumerate(("neverHeardOf1", "short", "under_score", "a \"b\" / ä", "x" * 64)):
+        d.boot_id = f"fresh{boot_id}"
+        d.report(task=task)
+        assert d.take("cancel")["task"] == task
 
 
 def test_n_12_the_current_message_comes_again_with_a_fresh_address(site, device):
