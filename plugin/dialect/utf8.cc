@@ -6,9 +6,13 @@
 namespace ota::dialect {
 namespace {
 
-bool IsControl(char character) {
-  const auto byte = static_cast<unsigned char>(character);
-  return byte < 0x20 || byte == 0x7f;
+// The length in bytes of the control character at the beginning of `text`; 0: there is none.
+std::size_t ControlBytes(std::string_view text) {
+  const auto at = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (at(0) < 0x20 || at(0) == 0x7f) {
+    return 1;
+  }
+  return at(0) == 0xc2 && text.size() > 1 && at(1) >= 0x80 && at(1) < 0xa0 ? 2 : 0;
 }
 
 // The character's length; 1 for a byte that belongs to none.
@@ -73,7 +77,12 @@ bool IsUtf8(std::string_view text) {
 }
 
 bool HasControl(std::string_view text) {
-  return std::ranges::any_of(text, IsControl);
+  for (; !text.empty(); text.remove_prefix(1)) {
+    if (ControlBytes(text) != 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 std::string_view CutCharacters(std::string_view text, std::size_t count) {
@@ -108,8 +117,13 @@ std::string Repaired(std::string_view text) {
 }
 
 std::string OneLine(std::string_view text) {
-  std::string line(text);
-  std::ranges::replace_if(line, IsControl, ' ');
+  std::string line;
+  line.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t control = ControlBytes(text);
+    line += control == 0 ? text.front() : ' ';
+    text.remove_prefix(std::max<std::size_t>(control, 1));
+  }
   return line;
 }
 

@@ -16,7 +16,8 @@ std::size_t CountCharacters(std::string_view text);
 
 bool IsUtf8(std::string_view text);
 
-// Whether a character below U+0020, or U+007F, is in `text`.
+// Whether a control character is in `text`: below U+0020, or U+007F to U+009F, of which terminals
+// take some for the beginning of a command.
 bool HasControl(std::string_view text);
 
 // The first `count` characters of `text`.

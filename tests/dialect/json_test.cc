@@ -226,6 +226,11 @@ TEST(Utf8, KnowsTheEdgesOfEveryRange) {
 
 TEST(Utf8, OneLineHasNoControlCharacters) {
   EXPECT_EQ(OneLine("a\nb\x1b[31m\x7f\xC3\xA4"), "a b [31m \xC3\xA4");
+  EXPECT_EQ(OneLine("\xC2\x9B"
+                    "31m\xC2\x80\xC2\xA0\xC2"),
+            " 31m \xC2\xA0\xC2");
+  EXPECT_TRUE(HasControl("1.0\xC2\x9B"));
+  EXPECT_FALSE(HasControl("\xC3\x9B\xC2\xA0"));
 }
 
 }  // namespace
