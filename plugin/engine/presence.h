@@ -3,7 +3,7 @@
 //
 // Broker thread only. Proof that a device is there is a SUBSCRIBE check of its own topics or a
 // MESSAGE on them, and in the dialects in which a second login of a device ends the first also a
-// login that it has signed; nothing else (plugin.cc sees to that): a WRITE check may be a will, a
+// login that it has signed; nothing else (broker/ sees to that): a WRITE check may be a will, a
 // READ check may be for a session that is away, any other login may be the device's other program.
 // The connection that did so last is the one addressed; an earlier one that still stands and does
 // so again is the same connection as before, so that nobody who only listens in makes a device's
