@@ -116,8 +116,8 @@ Batch Inbox::Take(std::chrono::steady_clock::time_point deadline, std::size_t ma
              !events_.empty() || (max_arrivals > 0 && !arrivals_.empty());
     });
     // Where there were several, more are on their way: one turn for all of them costs less.
-    if (gathers_ && max_arrivals > 0 && !stopped_ && !arrivals_.empty() &&
-        arrivals_.size() < kGather) {
+    const std::size_t waiting = presence_.size() + (max_arrivals > 0 ? arrivals_.size() : 0);
+    if (gathers_ && !stopped_ && waiting > 0 && waiting < kGather) {
       lock.unlock();
       std::this_thread::sleep_for(kGatherTime);
       lock.lock();
@@ -126,7 +126,7 @@ Batch Inbox::Take(std::chrono::steady_clock::time_point deadline, std::size_t ma
         arrivals_.begin() + static_cast<std::ptrdiff_t>(std::min(max_arrivals, arrivals_.size()));
     batch.arrivals.assign(std::make_move_iterator(arrivals_.begin()), std::make_move_iterator(end));
     arrivals_.erase(arrivals_.begin(), end);
-    gathers_ = batch.arrivals.size() > 1;
+    gathers_ = batch.arrivals.size() + presence_.size() > 1;
     batch.presence.reserve(presence_.size());
     for (auto& [device, presence] : presence_) {
       batch.presence.push_back(std::move(presence.change));

@@ -42,7 +42,8 @@ inline constexpr std::size_t kInboxEvents = 4096;
 inline constexpr std::size_t kInboxUndelivered = 65536;
 inline constexpr std::size_t kTelemetryBytes = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t kBatchArrivals = 4096;
-// A batch of fewer arrivals than this waits so long for more, when the one before had several.
+// A batch of fewer arrivals and changes of presence than this waits so long for more, when the one
+// before had several.
 inline constexpr std::size_t kGather = 64;
 inline constexpr std::chrono::microseconds kGatherTime{200};
 
