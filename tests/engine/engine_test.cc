@@ -179,6 +179,17 @@ class Site : public testing::Test {
     }));
   }
 
+  // A device with 1.0 that accepts what the active plan offers it.
+  void Accept(const std::string& device, std::uint64_t connection) {
+    ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+    Connect(device, connection);
+    Report(device, "1.0");
+    const std::string task = Field(Await(device, "down/plan"), "task");
+    Say(device, dialect::UplinkKind::kConfirm,
+        R"({"id":"c","task":")" + task + R"(","accept":true})");
+    ASSERT_NE(Await(device, "down/reply", "\"id\":\"c\""), "");
+  }
+
   // What the last Report() was answered with.
   std::string Answer(const std::string& device) {
     return Await(device, "down/reply", "\"id\":\"" + std::to_string(reports_) + "\"");
@@ -592,12 +603,7 @@ TEST_F(Site, ALockHeldForAnHourFailsNobody) {
   StartAndOpen();
   MakeCatalogue();
   Sql("UPDATE plan SET download_s = 600, wanted = 'active' WHERE name = 'spring'");
-  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
-  Connect("d1", 1);
-  Report("d1", "1.0");
-  const std::string task = Field(Await("d1", "down/plan"), "task");
-  Say("d1", dialect::UplinkKind::kConfirm, R"({"id":"c","task":")" + task + R"(","accept":true})");
-  ASSERT_NE(Await("d1", "down/reply", "\"id\":\"c\""), "");
+  Accept("d1", 1);
   ASSERT_EQ(Ask("SELECT state FROM task"), "accepted");
   const std::int64_t deadline = std::stoll(Ask("SELECT deadline_ms FROM task"));
 
@@ -632,12 +638,7 @@ TEST_F(Site, AFloodOfUplinksHoldsUpNobodysDeadline) {
   StartAndOpen();
   MakeCatalogue();
   Sql("UPDATE plan SET download_s = 600, wanted = 'active' WHERE name = 'spring'");
-  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
-  Connect("d1", 1);
-  Report("d1", "1.0");
-  const std::string task = Field(Await("d1", "down/plan"), "task");
-  Say("d1", dialect::UplinkKind::kConfirm, R"({"id":"c","task":")" + task + R"(","accept":true})");
-  ASSERT_NE(Await("d1", "down/reply", "\"id\":\"c\""), "");
+  Accept("d1", 1);
 
   std::jthread flood([this](const std::stop_token& stop) {
     for (int i = 0; !stop.stop_requested(); ++i) {
