@@ -277,7 +277,8 @@ core::Result<bool> Plans::Follow(store::Store& store, const store::PlanEntry& en
     job = JobKind::kCancel;
   } else if (plan.wanted == core::Wanted::kDraft) {
     return false;
-  } else if (entry.state && plan.end && now.trusted && *plan.end <= now.wall) {
+  } else if (plan.end && now.trusted && *plan.end <= now.wall) {
+    state.activated = entry.state ? state.activated : now.wall;  // too late: nobody joins
     state.phase = store::PlanPhase::kEnded;
     state.reason = "its end has come";
     state.ended = now.wall;

@@ -104,6 +104,17 @@ def test_the_end_of_an_active_plan_can_be_changed(site, device):
     assert not has_plan(d2)
 
 
+def test_a_plan_that_is_activated_after_its_end_has_no_tasks(site, device):
+    site.pump(wanted="draft")
+    d = device()
+    d.report()
+    site.sql(f"UPDATE plan SET end_ms={int(time.time() * 1000) - 1000} WHERE name='spring';")
+    site.want("spring", "active", wait=False)
+    site.wait_plan("spring", "ended")
+    assert site.tasks("d1") == []
+    assert not has_plan(d)
+
+
 def test_a_draft_has_no_effect(site, device):
     """000-05"""
     site.pump(wanted="draft")
