@@ -23,8 +23,10 @@ using std::chrono::steady_clock;
 
 // How often the engine looks whether another file stands in the database's place.
 constexpr milliseconds kLook{250};
-constexpr seconds kSeen{60};  // last seen is written at the latest after this
+constexpr seconds kSeen{60};  // last seen is written this often, a slice in each turn
 constexpr std::size_t kSeenSlice = 500;
+constexpr std::size_t kSeenAtStop = 20'000;  // of more devices it stays up to a minute old
+constexpr std::size_t kMostUnwritten = 100'000;
 constexpr int kDeadlineSlice = 200;
 constexpr int kPruneSlice = 500;
 constexpr std::size_t kScanSlice = 200;
@@ -446,13 +448,13 @@ store::Status Engine::TurnInside(core::Now now, Timeline& timeline) {
 }
 
 store::Status Engine::Upkeep(core::Now now, Monotonic monotonic) {
-  if (monotonic >= seen_flush_ || last_turn_ || exchange_->unwritten_seen() > kSeenSlice * 200) {
+  if (monotonic >= seen_flush_ || last_turn_ || exchange_->unwritten_seen() > kMostUnwritten) {
     // Not for each slice: who is answered meanwhile would be written again with each of them.
     if (monotonic >= next_repeated_ || last_turn_) {
       next_repeated_ = monotonic + kSeen;
       exchange_->TakeRepeated();
     }
-    const std::size_t limit = last_turn_ ? exchange_->unwritten_seen() : kSeenSlice;
+    const std::size_t limit = last_turn_ ? kSeenAtStop : kSeenSlice;
     if (auto status = exchange_->FlushSeen(limit); !status) {
       return status;
     }
