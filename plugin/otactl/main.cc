@@ -57,6 +57,18 @@ DeviceName ParseDevice(const std::string& text) {
   return {text.substr(0, slash), slash == std::string::npos ? "" : text.substr(slash + 1)};
 }
 
+// From version 2.5 on the library breaks lines anew unless they may be long. A template: older ones
+// have none of these names.
+template <typename Formatter>
+void KeepLines(Formatter& formatter) {
+  if constexpr (requires { formatter.footer_paragraph_width(0); }) {
+    constexpr std::size_t kLong = 1000;
+    formatter.description_paragraph_width(kLong);
+    formatter.footer_paragraph_width(kLong);
+    formatter.right_column_width(kLong);
+  }
+}
+
 const CLI::Validator device_form(
     [](const std::string& text) {
       const std::size_t slash = text.find('/');
@@ -101,6 +113,7 @@ using Run = std::function<int()>;
 class CommandLine {
  public:
   CommandLine() {
+    KeepLines(*app_.get_formatter());
     app_.footer(kFooter);
     app_.require_subcommand(1);
     app_.add_option("--database", args_.context.database, "The database file")

@@ -450,7 +450,9 @@ TEST_F(Constraints, StartAndEndAreInTheRangeOfTheProfile) {
        {planned("a-static", "NULL", In(3700)) + ";" + Set("a-static", "wanted = 'canceled'"), ""},
        {planned("d-static", In(600), In(600)), "plan.end_ms: must be after start_ms"},
        {planned("d-static", In(600), In(601)), ""},
-       {planned("a-dynamic", In(600), "NULL"), "the profile schedules static plans only"},
+       {"INSERT INTO plan_source(plan, component, version) VALUES ('a-dynamic', 'main', '1.0');" +
+            planned("a-dynamic", In(600), "NULL"),
+        "the profile schedules static plans only"},
        {planned("d-dynamic", In(600), "NULL"), ""},
        {Set("d-static", "at_end = 'explode'"), "CHECK constraint"}});
 }
