@@ -42,7 +42,7 @@ cmake -G Ninja -S "$top" -B "$build" "${launcher[@]}" "${how[@]}" -DOTA_TESTS=ON
 cmake --build "$build" -j "$jobs" -- --quiet
 if [ "$all" = 1 ]; then
   "$top/scripts/check.sh" --all
-  export OTA_LONG=1 # not under the sanitizers, where an hour of soak would take many
+  export OTA_LONG=1 # not under the sanitizers, where it would take many hours
 fi
 say "testing"
 [ "$jobs" -ge 2 ] || jobs=2
