@@ -43,8 +43,9 @@ inline constexpr std::size_t kInboxUndelivered = 65536;
 inline constexpr std::size_t kTelemetryBytes = std::size_t{16} * 1024 * 1024;
 inline constexpr std::size_t kBatchArrivals = 4096;
 // A batch of fewer arrivals and changes of presence than this waits so long for more, when the one
-// before had several.
-inline constexpr std::size_t kGather = 64;
+// before had several. With a larger number everything that some hundred devices send is one batch,
+// and the broker and the engine wait for each other instead of working at the same time.
+inline constexpr std::size_t kGather = 8;
 inline constexpr std::chrono::microseconds kGatherTime{200};
 
 // One uplink, authorised but not decoded.
