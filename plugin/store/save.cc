@@ -62,8 +62,10 @@ void SaveVersions(Store::Impl& impl, const core::Device& device) {
     }
   }
   for (const core::Installed& one : device.installed) {
-    if (std::ranges::find(before, one) == before.end()) {
-      impl.Ask(sql::kSaveVersion).Run(device.id, one.component, one.version, one.trial, one.since);
+    const auto was = std::ranges::find(before, one.component, &core::Installed::component);
+    if (was == before.end() || *was != one) {
+      impl.Ask(was == before.end() ? sql::kInsertVersion : sql::kUpdateVersion)
+          .Run(device.id, one.component, one.version, one.trial, one.since);
     }
   }
 }

@@ -197,12 +197,12 @@ inline constexpr const char* kUpdateDevice =
 inline constexpr const char* kUpdateSeen =
     "UPDATE device_state SET seen_ms = ?2, battery = ?3, signal = ?4, free_bytes = ?5,"
     " reported_ms = ?6 WHERE id = ?1";
-inline constexpr const char* kSaveVersion =
+inline constexpr const char* kInsertVersion =
     "INSERT INTO device_version(device_id, component, version, trial, since_ms)"
-    " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT(device_id, component) DO UPDATE SET"
-    " version = excluded.version, trial = excluded.trial, since_ms = excluded.since_ms"
-    " WHERE (version, trial, since_ms) IS NOT (excluded.version, excluded.trial, "
-    "excluded.since_ms)";
+    " VALUES (?1, ?2, ?3, ?4, ?5)";
+inline constexpr const char* kUpdateVersion =
+    "UPDATE device_version SET version = ?3, trial = ?4, since_ms = ?5"
+    " WHERE device_id = ?1 AND component = ?2";
 inline constexpr const char* kDeleteVersion =
     "DELETE FROM device_version WHERE device_id = ?1 AND component = ?2";
 inline constexpr const char* kInsertTask =
