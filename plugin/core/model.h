@@ -636,9 +636,11 @@ struct Decision {
 
 }  // namespace ota::core
 
+// Not noexcept: then tables keep each key's code beside it, and do not compute those of its
+// neighbours again.
 template <>
 struct std::hash<ota::core::DeviceKey> {
-  std::size_t operator()(const ota::core::DeviceKey& key) const noexcept {
+  std::size_t operator()(const ota::core::DeviceKey& key) const {
     const std::size_t first = std::hash<std::string>{}(key.product);
     return first ^ (std::hash<std::string>{}(key.device) + 0x9e3779b97f4a7c15ULL + (first << 6) +
                     (first >> 2));
