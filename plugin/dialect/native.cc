@@ -217,15 +217,18 @@ std::map<std::string, std::string> ReadComponents(Members& members) {
                  "must have 1 to " + std::to_string(kMaxComponents) + " members");
     return components;
   }
+  const auto fail = [&members](std::string_view name, std::string_view rule) {
+    members.Fail(ReplyCode::kMalformed, "components." + OneLine(CutCharacters(name, kMaxNameBytes)),
+                 rule);
+  };
   for (const auto& [name, version] : *object) {
-    const std::string shown = "components." + OneLine(CutCharacters(name, kMaxNameBytes));
     if (!IsName(name)) {
-      members.Fail(ReplyCode::kMalformed, shown, "a name is 1 to 64 of A-Z a-z 0-9 . _ : -");
+      fail(name, "a name is 1 to 64 of A-Z a-z 0-9 . _ : -");
       return components;
     }
     Read<std::string> read = ReadShort(version);
     if (!read) {
-      members.Fail(ReplyCode::kMalformed, shown, read.error());
+      fail(name, read.error());
       return components;
     }
     components.emplace(name, *std::move(read));
