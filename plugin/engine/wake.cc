@@ -13,6 +13,7 @@ namespace ota::engine {
 namespace {
 
 constexpr auto kFirst = std::chrono::microseconds(100);
+constexpr auto kFirstAtWork = std::chrono::microseconds(1000);
 constexpr auto kLongest = std::chrono::microseconds(100'000);
 constexpr std::uint64_t kTicks = 3;
 
@@ -46,15 +47,23 @@ void Wake::Notify() {
   if (mode_ == WakeMode::kTick) {
     return;
   }
+  bool looks_soon = false;
   {
     const std::lock_guard lock(mutex_);
     notified_ = true;
     until_ = ticks() + kTicks;
-    if (sleeps_until_ <= std::chrono::steady_clock::now() + kFirst) {
-      return;  // it looks again soon enough by itself
-    }
+    looks_soon = sleeps_until_ <= std::chrono::steady_clock::now() + First();
   }
-  changed_.notify_one();
+  if (waits_.load(std::memory_order_relaxed)) {
+    pthread_kill(main_, SIGURG);
+  }
+  if (!looks_soon) {
+    changed_.notify_one();
+  }
+}
+
+std::chrono::microseconds Wake::First() const {
+  return waits_.load(std::memory_order_relaxed) ? kFirst : kFirstAtWork;
 }
 
 void Wake::Run() {
@@ -65,14 +74,14 @@ void Wake::Run() {
   while (!stop_) {
     sleeps_until_ = std::chrono::steady_clock::time_point::max();
     changed_.wait(lock, [this] { return stop_ || notified_; });
-    auto delay = kFirst;
+    auto delay = First();
     sleeps_until_ = std::chrono::steady_clock::now() + delay;
     while (!stop_) {
       changed_.wait_until(lock, sleeps_until_);
       const auto now = std::chrono::steady_clock::now();
       if (std::exchange(notified_, false)) {
         // A new message starts again with the shortest delay, but never defers a signal.
-        delay = kFirst;
+        delay = First();
         sleeps_until_ = std::min(sleeps_until_, now + delay);
       }
       if (now < sleeps_until_) {
@@ -83,9 +92,11 @@ void Wake::Run() {
           break;
         }
         until_ = ticks() + kTicks;
-        delay = kFirst;
+        delay = First();
       }
-      pthread_kill(main_, SIGURG);
+      if (waits_.load(std::memory_order_relaxed)) {
+        pthread_kill(main_, SIGURG);
+      }
       delay = std::min(delay * 2, kLongest);
       sleeps_until_ = now + delay;
     }

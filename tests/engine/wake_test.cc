@@ -64,6 +64,18 @@ TEST(Wake, ManyNotificationsDoNotPutTheSignalOff) {
   engine.join();
 }
 
+TEST(Wake, ALoopAtWorkIsNotInterruptedBeforeItWaits) {
+  Wake wake(WakeMode::kSignal, [] { return false; });
+  wake.Work();
+  std::thread engine([&] { wake.Notify(); });
+  engine.join();
+  EXPECT_FALSE(Interrupted(150));
+  for (int tick = 0; tick < 3; ++tick) {
+    wake.Tick();
+    ASSERT_TRUE(tick == 2 || Interrupted(kForever)) << tick;
+  }
+}
+
 TEST(Wake, WithoutNotificationNothingIsInterrupted) {
   Wake wake(WakeMode::kSignal, [] { return true; });
   EXPECT_FALSE(Interrupted(50));
