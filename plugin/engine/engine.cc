@@ -311,6 +311,15 @@ void Engine::Unable() {
   }
 }
 
+// The process was stopped (a container that is paused), or had no processor or no disk: what
+// devices have sent since waits in their sockets, behind the deadlines that ended meanwhile.
+void Engine::NoteStandstill(Monotonic now) {
+  const auto stood = std::chrono::duration_cast<core::Duration>(now - awake_);
+  if (stood > Timeline::kJump && !unable_since_) {
+    unable_since_ = Timeline(*timeline_).Read(clocks_()).now.steady - stood;
+  }
+}
+
 bool Engine::Open() {
   const Monotonic monotonic = steady_clock::now();
   if (!fault_.empty() && monotonic < next_second_ && !last_turn_) {
@@ -373,6 +382,7 @@ bool Engine::Open() {
   exchange_->Reopened();
   plans_->Reopened();
   zones_ = false;
+  awake_ = steady_clock::now();
   logins_.Reload();
   ReserveDescriptors();
   return true;

@@ -103,6 +103,7 @@ class Engine {
   bool MayWait(bool first);
   bool PastStop() const;
   void Unable();
+  void NoteStandstill(Monotonic now);
   void ReserveDescriptors();
   void SaveHealth(core::Now now);
   void Judge(const store::Health& health);
@@ -167,6 +168,7 @@ class Engine {
   Monotonic lock_since_{};                     // another process holds the lock since then
   core::Duration lock_said_{0};                // time waited at the last line about a lock
   std::optional<core::Instant> unable_since_;  // steady scale; while nothing could be stored
+  Monotonic awake_{};                          // when a turn had its lock last, or needed none
   Monotonic retry_at_{};
   bool reconcile_ = true;  // plans and their states were not compared since they changed
   bool prune_more_ = false;

@@ -91,6 +91,7 @@ void Engine::Undone() {
 
 store::Status Engine::Turn() {
   const Monotonic monotonic = steady_clock::now();
+  NoteStandstill(monotonic);
   if (monotonic >= next_look_) {
     next_look_ = monotonic + kLook;
     if (auto status = CheckFile(); !status) {
@@ -103,6 +104,7 @@ store::Status Engine::Turn() {
     silent_.erase(silent_.begin());
   }
   if (!IsDue(monotonic)) {
+    awake_ = monotonic;
     passive_.store(false);
     return {};
   }
@@ -111,6 +113,7 @@ store::Status Engine::Turn() {
     return status;
   }
   // After the lock was waited for.
+  awake_ = steady_clock::now();
   Timeline trial = *timeline_;
   const Timeline::Reading reading = trial.Read(clocks_());
   core::Duration shift = reading.shift;

@@ -11,12 +11,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 
 import mqtt
 
 from broker import LONG, SEED, Clock, content, eventually, faketime_library
+from conftest import long_only
 from device import Device
 
 DAY = 86400
@@ -550,6 +552,25 @@ def test_a_weekend_without_power_fails_nobody(clocked):
         d.report()
         d.install(d.take("download"))
         assert site.task(stage)["state"] == "succeeded"
+
+
+@long_only
+def test_a_broker_that_is_stopped_for_a_while_fails_nobody(site):
+    """As `docker pause` stops it: no clock jumps, and nothing that a device sends is heard."""
+    site.pump(download_s=60, retry_max=0)
+    d = Device(site)
+    d.report()
+    download = d.accept(d.take("plan"))
+    before = site.task("d1")
+    site.signal(signal.SIGSTOP)
+    time.sleep(75)
+    site.signal(signal.SIGCONT)
+    site.wait_log("deadlines of open tasks moved by 7[0-9] s")
+    after = site.task("d1")
+    assert (after["state"], after["reason"]) == ("accepted", "")
+    assert after["deadline_ms"] - before["deadline_ms"] > 70_000
+    d.install(download)
+    assert site.task("d1")["state"] == "succeeded"
 
 
 def test_a_clock_that_jumps_while_the_plugin_runs(clocked):
