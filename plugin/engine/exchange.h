@@ -218,6 +218,7 @@ class Exchange {
   void ReplyTo(const Arrival& arrival, core::Reply reply);
   void Remember(const core::Snapshot& before, const core::Decision& decision);
   void Audit(const core::DeviceKey& key, const core::Decision& decision);
+  void LimitLog(core::Decision& decision);
 
   Connections& connections_;
   Delivery delivery_;
@@ -236,6 +237,7 @@ class Exchange {
   Bursts bursts_;
   PushLimit push_limit_{kPushesPerHour};
   PushLimit answer_limit_{kAnswersPerHour};
+  HourLimit<std::int64_t> log_limit_{kLogLinesPerHour};
   int dropped_ =
       0;  // uplinks that were wrong and whose devices get no replies, since the last line
   std::optional<core::Instant> dropped_said_;

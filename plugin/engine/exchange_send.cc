@@ -21,11 +21,19 @@ bool IsEnded(const core::Task& task) {
   return task.ended != core::Instant{};
 }
 
+// Whether this is the line of the task's end.
+bool Ends(const core::LogEntry& entry, const core::Task& task) {
+  return IsEnded(task) && entry.task == task.name && entry.new_state == core::Name(task.state);
+}
+
 }  // namespace
 
 store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane,
                               const core::Uplink* uplink, int depth) {
   const core::DeviceKey key = loaded.snapshot.device.key;
+  if (uplink != nullptr) {
+    LimitLog(decision);
+  }
   const bool stored = decision.device_changed || loaded.snapshot.device.id == 0;
   if (auto status = store_->Save(decision, now_.wall); !status) {
     return status;
@@ -258,12 +266,8 @@ void Exchange::Remember(const core::Snapshot& before, const core::Decision& deci
 // database can lose.
 void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision) {
   for (const core::Task& task : decision.tasks) {
-    if (!IsEnded(task)) {
-      continue;
-    }
-    const bool now = std::ranges::any_of(decision.log, [&](const core::LogEntry& entry) {
-      return entry.task == task.name && entry.new_state == core::Name(task.state);
-    });
+    const bool now = std::ranges::any_of(
+        decision.log, [&](const core::LogEntry& entry) { return Ends(entry, task); });
     if (now) {
       outcome_.log.push_back(
           {LogLevel::kNotice, "audit task " + task.name + " of plan '" + task.plan->name +
@@ -273,6 +277,32 @@ void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision)
                                   (task.detail.empty() ? "" : ": " + task.detail)});
     }
   }
+}
+
+// The log is pruned by age alone. What a device says beyond its limit is stored all the same, but
+// the log keeps only how its tasks end.
+void Exchange::LimitLog(core::Decision& decision) {
+  const core::Device& device = decision.device;
+  if (device.id == 0) {
+    return;
+  }
+  using Answer = decltype(log_limit_)::Answer;
+  std::erase_if(decision.log, [&](core::LogEntry& entry) {
+    if (std::ranges::any_of(decision.tasks,
+                            [&](const core::Task& task) { return Ends(entry, task); })) {
+      return false;
+    }
+    const Answer answer = log_limit_.Count(device.id, now_.steady);
+    if (answer == Answer::kFirstRefused) {
+      const std::string why = "more than " + std::to_string(log_limit_.per_hour()) +
+                              " lines of the log in an hour: further ones are left out, but for "
+                              "the ends of tasks";
+      entry.detail = why;
+      outcome_.log.push_back({LogLevel::kWarning, "device " + device.key.product + '/' +
+                                                      device.key.device + ": " + why});
+    }
+    return answer == Answer::kRefused;
+  });
 }
 
 void Exchange::AddRepeated(const std::vector<Unchanged::Seen>& answered) {

@@ -1,5 +1,6 @@
-// How many messages a device that subscribes to nothing is sent: what the broker drops of a message
-// to a client, because the client acknowledges nothing, it leaks for ever. Pure; time is an
+// What a device can cause in an hour, whatever it does: how many messages one that subscribes to
+// nothing is sent (what the broker drops of a message to a client, because the client acknowledges
+// nothing, it leaks for ever), and how many lines of the log its messages make. Pure; time is an
 // argument. One thread only.
 #pragma once
 
@@ -12,16 +13,19 @@ namespace ota::engine {
 
 inline constexpr int kPushesPerHour = 60;
 inline constexpr int kAnswersPerHour = 240;  // a device may ask every 15 s
+// Of the log, 2 MB or so: who says something else with every message does not fill the disk.
+inline constexpr int kLogLinesPerHour = 20'000;
 
-class PushLimit {
+template <typename Device>
+class HourLimit {
  public:
   enum class Answer { kSend, kFirstRefused, kRefused };
 
-  explicit PushLimit(int per_hour) : per_hour_(per_hour) {}
+  explicit HourLimit(int per_hour) : per_hour_(per_hour) {}
 
   int per_hour() const { return per_hour_; }
 
-  Answer Count(const core::DeviceKey& device, core::Instant now) {
+  Answer Count(const Device& device, core::Instant now) {
     if (now - pruned_ >= kHour || now < pruned_) {
       std::erase_if(hours_, [now](const auto& one) {
         return now - one.second.begin >= kHour || now < one.second.begin;
@@ -46,8 +50,10 @@ class PushLimit {
     int sent = 0;
   };
   const int per_hour_;
-  std::unordered_map<core::DeviceKey, Hour> hours_;
+  std::unordered_map<Device, Hour> hours_;
   core::Instant pruned_{};
 };
+
+using PushLimit = HourLimit<core::DeviceKey>;
 
 }  // namespace ota::engine

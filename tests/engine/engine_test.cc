@@ -21,6 +21,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/push_limit.h"
 #include "engine/registrations.h"
 #include "store/scratch.h"
 
@@ -656,6 +657,42 @@ TEST_F(Site, AFloodOfUplinksHoldsUpNobodysDeadline) {
   })) << Log();
   flood.request_stop();
   flood.join();
+}
+
+TEST_F(Site, WhatADeviceSaysDoesNotFillTheLog) {
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  Accept("d1", 1);
+  // 31 lines each.
+  const auto report = [&](int number) {
+    std::string components;
+    for (int component = 0; component < 31; ++component) {
+      components += ",\"c" + std::to_string(component) + "\":\"" + std::to_string(number) + '"';
+    }
+    Say("d1", dialect::UplinkKind::kVersion,
+        R"({"id":")" + std::to_string(++reports_) + R"(","components":{"main":"1.0")" + components +
+            "}}");
+    return Answer("d1");
+  };
+  constexpr int kReports = kLogLinesPerHour / 31 + 20;
+  for (int number = 0; number < kReports; ++number) {
+    ASSERT_THAT(report(number), HasSubstr("\"code\":200"));
+  }
+  const std::string lines = "SELECT count(*) FROM log WHERE device = 'd1'";
+  EXPECT_LE(std::stoi(Ask(lines)), kLogLinesPerHour + 10);  // and its registration
+  EXPECT_EQ(Ask("SELECT version FROM device_version WHERE component = 'c30'"),
+            std::to_string(kReports - 1));
+  EXPECT_THAT(Log(), HasSubstr("device acme/d1: more than 20000 lines of the log in an hour"));
+  Connect("d1", 2);
+  Report("d1", "2.0");
+  EXPECT_THAT(Answer("d1"), HasSubstr("\"code\":200"));
+  EXPECT_EQ(Ask("SELECT count(*) FROM log WHERE device = 'd1' AND new_state = 'succeeded'"), "1");
+
+  passed_ms_ += 3'600'000;
+  const int before = std::stoi(Ask(lines));
+  ASSERT_THAT(report(kReports), HasSubstr("\"code\":200"));
+  EXPECT_GE(std::stoi(Ask(lines)), before + 31);
 }
 
 TEST_F(Site, AReaderOfAnHourHindersNobodyAndIsNamed) {
