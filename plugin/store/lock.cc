@@ -30,6 +30,14 @@ Lock::~Lock() {
 }
 
 core::Result<Lock> TakeLock(const std::string& path) {
+  std::error_code none;
+  if (std::filesystem::is_symlink(path, none)) {
+    // SQLite keeps the write-ahead log beside the file itself, where nobody would look for it, and
+    // another broker may know the file by its own name, and its lock.
+    return core::Fail(
+        core::ErrorCode::kInvalidArgument,
+        "database '" + path + "': is a symbolic link; give the path of the file itself");
+  }
   const std::string name = path + ".lock";
   const int fd = open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
   if (fd < 0) {

@@ -27,7 +27,8 @@ class Lock {
 
 // Takes the lock of the database at `path` (the file `path`.lock, made if there is none, owned as
 // its directory is). Does not wait. Fails with kConflict when another process holds it,
-// kUnavailable when the file cannot be opened.
+// kInvalidArgument when the database is a symbolic link, kUnavailable when the file cannot be
+// opened.
 core::Result<Lock> TakeLock(const std::string& path);
 
 // Whether somebody holds the lock now. Makes no file. False also when it cannot be read.

@@ -93,6 +93,13 @@ def test_two_databases_of_one_broker_are_refused_or_named(make_site):
     assert re.search(r"\bota: ", site.log())
 
 
+def test_a_database_behind_a_symbolic_link_stops_the_broker(make_site):
+    site = make_site()
+    link = site.directory / "link.db"
+    link.symlink_to(site.database)
+    assert "is a symbolic link; give the path of the file itself" in refused(make_site, {"database": str(link)})
+
+
 def test_the_keys_are_made_once_and_readable_by_nobody_else(make_site):
     site = make_site()
     keys = {p.name: p for p in site.directory.rglob("*") if p.is_file() and p.stat().st_size == 32}
