@@ -26,6 +26,19 @@ std::string Reason(int error) {
   return std::generic_category().message(error);
 }
 
+// A file without a name is gone when its process is killed. Where there is no such thing (NFS,
+// vfat, no /proc to name it by), nothing.
+Descriptor OpenNameless(int dir) {
+  return Descriptor(access("/proc/self/fd", X_OK) == 0
+                        ? openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)
+                        : -1);
+}
+
+int LinkNameless(int fd, int dir, const std::string& to) {
+  const std::string from = "/proc/self/fd/" + std::to_string(fd);
+  return linkat(AT_FDCWD, from.c_str(), dir, to.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+}
+
 // Gives `from` the name `to` unless that is taken; 0 or the error.
 int RenameToFree(int dir, const std::string& from, const std::string& to) {
   if (renameat2(dir, from.c_str(), dir, to.c_str(), RENAME_NOREPLACE) == 0) {
@@ -59,18 +72,19 @@ NewFile::~NewFile() {
 }
 
 core::Result<NewFile> NewFile::Create(int dir, unsigned mode, bool for_group) {
-  const core::Result<std::string> random = crypto::RandomName(16);
-  if (!random) {
-    return tl::unexpected(random.error());
-  }
-  const std::string temporary = ".new-" + *random;
-  NewFile file(dir, temporary,
-               Descriptor(openat(dir, temporary.c_str(),
-                                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)));
+  NewFile file(dir, {}, OpenNameless(dir));
   if (!file.fd_) {
-    const int error = errno;
-    file.temporary_.clear();
-    return Fail(ErrorCode::kUnavailable, "a file cannot be made: " + Reason(error));
+    const core::Result<std::string> random = crypto::RandomName(16);
+    if (!random) {
+      return tl::unexpected(random.error());
+    }
+    const std::string temporary = ".new-" + *random;
+    file.fd_ = Descriptor(
+        openat(dir, temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file.fd_) {
+      return Fail(ErrorCode::kUnavailable, "a file cannot be made: " + Reason(errno));
+    }
+    file.temporary_ = temporary;
   }
   if (for_group) {
     struct stat parent {};
@@ -106,7 +120,8 @@ core::Result<void> NewFile::Publish(const std::string& name) {
   if (fsync(fd_.get()) != 0) {
     return Fail(ErrorCode::kUnavailable, "'" + name + "': cannot be synced: " + Reason(errno));
   }
-  const int error = RenameToFree(dir_, temporary_, name);
+  const int error = temporary_.empty() ? LinkNameless(fd_.get(), dir_, name)
+                                       : RenameToFree(dir_, temporary_, name);
   if (error == EEXIST) {
     return Fail(ErrorCode::kConflict, "'" + name + "': exists already");
   }

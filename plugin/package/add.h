@@ -1,6 +1,6 @@
-// Files come into the store directory whole or not at all: written under a temporary name, synced,
-// then given their name, which must be free. Called by otactl (and, for its key, by the plugin's
-// start); blocks on the disk.
+// Files come into the store directory whole or not at all: written without a name, or under a
+// temporary one, synced, then given their name, which must be free. Called by otactl (and, for its
+// key, by the plugin's start); blocks on the disk.
 #pragma once
 
 #include <string>
@@ -33,7 +33,7 @@ class NewFile {
  private:
   NewFile(int dir, std::string temporary, Descriptor fd);
   int dir_;
-  std::string temporary_;  // empty: published or moved from
+  std::string temporary_;  // empty: it has none, is published or moved from
   Descriptor fd_;
 };
 

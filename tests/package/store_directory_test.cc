@@ -157,6 +157,23 @@ TEST(CheckUnchanged, NoticesEveryFact) {
 // ------------------------------------------------------------------------------------------------
 // adding
 
+// What a process leaves that is killed before it has written all.
+TEST(NewFile, IsNowhereBeforeItIsPublished) {
+  const Scratch scratch;
+  if (!Descriptor(openat(scratch.store(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600))) {
+    GTEST_SKIP() << "files of this file system cannot be without a name";
+  }
+  auto file = NewFile::Create(scratch.store(), kStoreMode, true);
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(file->Write("firmware"));
+  EXPECT_TRUE(fs::is_empty(scratch.Path("")));
+  ASSERT_TRUE(file->Publish("fw"));
+  EXPECT_EQ(fs::file_size(scratch.Path("fw")), 8U);
+  auto other = NewFile::Create(scratch.store(), kStoreMode, true);
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->Publish("fw").error().code, ErrorCode::kConflict);
+}
+
 TEST(AddFile, CopiesWithModeAndLeavesNothingElse) {
   const Scratch scratch;
   const Scratch elsewhere;
