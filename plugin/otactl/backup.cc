@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,17 +49,52 @@ bool IsKey(const std::string& name) {
          name.find('/') == std::string::npos;
 }
 
-// A directory for what is not finished; goes with everything in it.
+constexpr char kWorkshop[] = ".otactl-";
+
+// Directories of processes that were killed; the others hold the lock of theirs.
+void RemoveAbandoned(const fs::path& beside) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(beside, ignored)) {
+    if (!entry.path().filename().string().starts_with(kWorkshop)) {
+      continue;
+    }
+    const Descriptor directory(
+        open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat facts {};
+    if (directory && fstat(directory.get(), &facts) == 0 && facts.st_uid == geteuid() &&
+        flock(directory.get(), LOCK_EX | LOCK_NB) == 0) {
+      fs::remove_all(entry.path(), ignored);
+    }
+  }
+}
+
+// A directory for what is not finished; goes with everything in it, at the latest when the next one
+// is made in its place.
 class Workshop {
  public:
   static core::Result<Workshop> Make(const fs::path& beside) {
-    std::string name = (beside / ".otactl-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) {
-      return DiskError("directory '" + beside.string() + "'");
+    RemoveAbandoned(beside);
+    for (;;) {
+      std::string name = (beside / (std::string(kWorkshop) + "XXXXXX")).string();
+      if (mkdtemp(name.data()) == nullptr) {
+        return DiskError("directory '" + beside.string() + "'");
+      }
+      Workshop made(name);
+      made.lock_ = Descriptor(open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (!made.lock_ && errno != ENOENT) {
+        return DiskError("directory '" + name + "'");
+      }
+      // Where a directory cannot be locked (NFS) nobody finds one abandoned.
+      static_cast<void>(flock(made.lock_.get(), LOCK_EX));
+      std::error_code ignored;
+      if (made.lock_ && fs::exists(name, ignored)) {
+        return made;
+      }
+      // Another process took it for abandoned before it was locked.
     }
-    return Workshop(name);
   }
-  Workshop(Workshop&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  Workshop(Workshop&& other) noexcept
+      : path_(std::exchange(other.path_, {})), lock_(std::move(other.lock_)) {}
   Workshop& operator=(Workshop&&) = delete;
   ~Workshop() {
     std::error_code ignored;
@@ -71,6 +107,7 @@ class Workshop {
  private:
   explicit Workshop(fs::path path) : path_(std::move(path)) {}
   fs::path path_;
+  Descriptor lock_;
 };
 
 struct Part {

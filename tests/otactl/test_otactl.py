@@ -730,6 +730,21 @@ def state(site):
             if os.path.isfile(site.directory / n) and not n.endswith((".lock", "-shm"))]
 
 
+def test_what_a_killed_backup_left_goes_with_the_next_one(site):
+    site.load(PRODUCT)
+    killed, running = site.directory / ".otactl-killed", site.directory / ".otactl-runs00"
+    for directory in (killed, running):
+        directory.mkdir()
+        (directory / "ota.db").write_bytes(b"half")
+    lock = os.open(running, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        site.run("backup", str(site.directory / "b.tar"))
+    finally:
+        os.close(lock)
+    assert [path.name for path in site.directory.glob(".otactl-*")] == [running.name]
+
+
 def test_restore_is_refused_while_the_broker_runs(site):
     site.run("backup", str(site.directory / "b.tar"))
     before = state(site)
