@@ -81,7 +81,7 @@ void NoteSystem(Service& service, const guard::Registry* registry, const guard::
   }
 }
 
-// A gateway's requests for its sub-devices, and the replies: its own, and nobody else's.
+// A gateway's requests for its sub-devices: its own, and nobody else's.
 bool IsOwnSession(const Instance& instance, const dialect::SessionTopic& topic,
                   const struct mosquitto* client) {
   return DeviceOf(instance, client) ==
@@ -106,10 +106,24 @@ std::optional<dialect::SessionTopic> SessionOf(const Instance& instance, std::st
   return session;
 }
 
+// SDKs subscribe to the same topics for each sub-device that has logged in, replies to gateways
+// among them.
+bool MayReceiveReplies(const Instance& instance, const dialect::SessionTopic& topic,
+                       const struct mosquitto* client) {
+  dialect::TopicClass whose;
+  whose.product = topic.product;
+  whose.device = topic.device;
+  const auto registry = instance.service->registry();
+  return guard::IsOwn(Identify(instance, client, registry.get()), whose);
+}
+
 int CheckSession(const Instance& instance, const dialect::SessionTopic& topic,
                  const mosquitto_evt_acl_check& event) {
-  if (event.access == MOSQ_ACL_UNSUBSCRIBE || (IsOwnSession(instance, topic, event.client) &&
-                                               topic.reply == (event.access != MOSQ_ACL_WRITE))) {
+  const bool may = event.access == MOSQ_ACL_UNSUBSCRIBE ||
+                   (event.access == MOSQ_ACL_WRITE
+                        ? !topic.reply && IsOwnSession(instance, topic, event.client)
+                        : topic.reply && MayReceiveReplies(instance, topic, event.client));
+  if (may) {
     return MOSQ_ERR_SUCCESS;
   }
   const bool report = instance.options.guard == engine::GuardMode::kReport;

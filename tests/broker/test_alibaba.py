@@ -401,6 +401,21 @@ def test_a_gateway_logs_its_sub_devices_in(make_site):
     assert SECRET not in site.log()
 
 
+def test_a_gateway_may_subscribe_to_whatever_its_sub_device_could(make_site):
+    """The npm package subscribes to sixteen topics of each that has logged in. To ask in its name is another matter."""
+    site, gateway, *_ = logging_in(make_site, "gw", "s1", "s2")
+    assert ask(gateway, "/ext/session/lamp/gw/combine/login", sub("s1"))["code"] == 200
+    names = [f"/ext/session/lamp/{{}}/combine/{name}_reply" for name in ("login", "logout")] + [
+        f"/sys/lamp/{{}}/thing/{name}_reply" for name in ("topo/add", "topo/delete", "topo/get", "sub/register")]
+    assert gateway.client.subscribe(*[name.format("s1") for name in names], qos=0) == [0] * 6
+    assert "is denied" not in site.log()
+    assert gateway.client.subscribe(*[name.format("s2") for name in names], qos=0) == [128] * 6
+    request = "/ext/session/lamp/s1/combine/login"
+    gateway.publish(request, json.dumps({"id": "7", "params": sub("s2")}), 1)
+    gateway.nothing(request + "_reply")
+    assert gateway.client.subscribe("/sys/lamp/s2/thing/service/property/set") == [128]
+
+
 def test_a_gateway_may_say_the_method_once_for_a_list(make_site):
     """As LinkSDK 4.x does, beside the list; and not in the devices."""
     site, gateway, *_ = logging_in(make_site, "gw", "s1", "s2")
