@@ -9,7 +9,7 @@
 namespace ota::engine {
 namespace {
 
-constexpr std::size_t kLongestUrl = 255;  // [N-20]
+constexpr std::size_t kLongestUrl = 254;
 // Addresses expire at whole multiples of this, so that one that is sent again is the same [N-19].
 constexpr std::int64_t kExpiryStep = 60;
 constexpr core::seconds kDropLine{60};

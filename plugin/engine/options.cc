@@ -71,7 +71,7 @@ bool Base(std::string_view text, std::optional<std::string>& value) {
     text.remove_suffix(1);
   }
   const std::size_t scheme = text.starts_with("http://") ? 7 : text.starts_with("https://") ? 8 : 0;
-  // 255 characters is the most that an address may have [N-20]; the rest is the plugin's.
+  // 254 characters is the most that an address has (package/address.cc); the rest is the plugin's.
   if (scheme == 0 || text.size() == scheme || text[scheme] == '/' || text.size() > 127 ||
       HasControl(text) || text.find_first_of(" \"\\?#<>") != std::string_view::npos ||
       std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) > 0x7e; })) {

@@ -20,7 +20,9 @@ using core::ErrorCode;
 using core::Fail;
 
 constexpr std::size_t kCodeBytes = 16;
-constexpr std::size_t kMaxUrl = 255;  // [N-20]
+// [N-20] grants one more. LinkSDK for C (4.1 among others) has an octet for the length with its
+// NUL.
+constexpr std::size_t kMaxUrl = 254;
 constexpr std::size_t kMaxBase = 128;
 constexpr std::size_t kMaxSuffix = 16;
 
@@ -184,7 +186,7 @@ core::Result<std::string> SignUrl(std::string_view base, const AddressKey& key,
   const std::size_t code_size = (kCodeBytes * 4 + 2) / 3;
   if (url.size() + code_size + 2 > kMaxUrl) {
     return Fail(ErrorCode::kInvalidArgument,
-                "download address: longer than 255 characters; shorten download_base");
+                "download address: longer than 254 characters; shorten download_base");
   }
   Grant shortened = grant;
   shortened.name = Shortened(grant.name, kMaxUrl - url.size() - code_size - 1);
@@ -211,7 +213,7 @@ core::Result<std::string> PlainUrl(std::string_view base, std::string_view path)
   }
   if (url.size() > kMaxUrl) {
     return Fail(ErrorCode::kInvalidArgument,
-                "download address of '" + std::string(path) + "': longer than 255 characters");
+                "download address of '" + std::string(path) + "': longer than 254 characters");
   }
   return url;
 }

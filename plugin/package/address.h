@@ -6,8 +6,9 @@
 //
 // EXPIRY is in seconds since the epoch, DEVICE and FILE are row ids, CODE is base64url of the first
 // 16 bytes of HMAC-SHA256(key, "ota-address-1\n" EXPIRY "\n" DEVICE "\n" FILE "\n" SHA256 "\n"
-// NAME), NAME is the file's name, percent-encoded and shortened where 255 characters [N-20] do not
-// suffice. SHA256 is the file's digest: an address never leads to other content than was offered.
+// NAME), NAME is the file's name, percent-encoded and shortened where an address would be longer
+// than 254 characters. SHA256 is the file's digest: an address never leads to other content than
+// was offered.
 //
 // Pure but for AddressKey::Load, which reads the disk at start. Any thread.
 #pragma once
@@ -47,12 +48,12 @@ struct Grant {
 // characters, and removes slashes at its end. Fails with kInvalidArgument.
 core::Result<std::string> CheckBase(std::string_view base);
 
-// The address of `grant` under `base` (as CheckBase gives it), at most 255 characters. Fails with
+// The address of `grant` under `base` (as CheckBase gives it), at most 254 characters. Fails with
 // kInvalidArgument (negative numbers, over-long base) or kInternal (OpenSSL).
 core::Result<std::string> SignUrl(std::string_view base, const AddressKey& key, const Grant& grant);
 
 // The address of a file at another web server that serves the store directory under `base`:
-// unsigned. Fails with kInvalidArgument when it is longer than 255 characters.
+// unsigned. Fails with kInvalidArgument when it is longer than 254 characters.
 core::Result<std::string> PlainUrl(std::string_view base, std::string_view path);
 
 // What a request's path names; not yet verified.

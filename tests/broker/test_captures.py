@@ -109,7 +109,7 @@ def check_push(payload):
     assert 1_600_000_000_000 < message["id"] < 4_000_000_000_000
     data = message["data"]
     assert payload.decode().replace(str(message["id"]), "ID") == expected(data["url"], data["size"])
-    assert len(payload) < 2048 and len(data["url"]) < 256
+    assert len(payload) < 2048 and len(data["url"]) < 255
     return data
 
 
