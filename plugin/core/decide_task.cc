@@ -354,7 +354,9 @@ Answer OnBlockRequest(Draft& draft, const BlockRequest& request) {
     draft.s.owed_connection = draft.s.device.connection;  // as in OnProgress
   }
   if (const std::optional<Verdict> brake = draft.Brake()) {
-    draft.s.owed_connection = 0;  // the download, when the brake is off: go on
+    if (draft.s.product.wire.names_tasks) {
+      draft.s.owed_connection = 0;  // the download, when the brake is off: go on
+    }
     const auto rest = std::chrono::ceil<seconds>(draft.BrakedUntil(*brake) - draft.now.steady);
     return {ReplyCode::kUnavailable, CancelText(brake->reason),
             std::clamp(rest, seconds(1), seconds(86400))};

@@ -341,8 +341,11 @@ tl::expected<Encoded, TooLarge> EncodeReply(const core::DeviceKey& device, const
     return Encoded{};
   }
   if (reply.to == UplinkName(UplinkKind::kBlock)) {
-    if (reply.code == ReplyCode::kOk) {
-      return Encoded{};  // the block is the answer
+    // The block is the answer. Where there will be one later, silence is: after an error devices
+    // ask a few times at once and then fail, without an answer they ask again in ten seconds.
+    if (reply.code == ReplyCode::kOk || reply.code == ReplyCode::kUnavailable ||
+        reply.code == ReplyCode::kTooMany) {
+      return Encoded{};
     }
     return Encoded{ThingTopic(device, "file/download_reply"), WriteBlockError(reply), 0, false};
   }

@@ -6,7 +6,7 @@ import time
 import pytest
 
 import mqtt
-from broker import content, eventually
+from broker import content, eventually, insert
 from clouds import IDENTITY, SECRET, Iotkit, LinkSdk, Mota, signed
 
 
@@ -575,6 +575,25 @@ def test_blocks_in_any_order_and_errors(site):
         assert header["code"] == code and header["msg"] and "data" not in header and not block
     assert d.block({**data, "streamId": 999999}, 0)[0]["code"] == 404
     assert d.block({**data, "streamFileId": 2}, 0)[0]["code"] == 404
+
+
+def test_while_everything_is_stopped_a_block_is_not_answered(site):
+    """LinkSDK asks four times in a burst after an error, and gives up; unanswered it asks again after ten seconds, and goes
+    on: it is not told again."""
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    d.subscribe()
+    d.block(data, 0)
+    site.sql(insert("setting", name="stopped", value="smoke"))
+    site.wait_log("audit everything is stopped")
+    d.ask(data, 10240, id="2")
+    assert d.block(data, 0, 0, id="3")[0] == {"id": "3", "code": 400, "msg": "params.fileBlock.size: must be an integer from 1 to 131072"}
+    site.sql("DELETE FROM setting WHERE name='stopped';")
+    site.wait_log("audit everything goes on")
+    assert d.block(data, 10240, id="4")[1] == content("lamp", 50001)[10240:20480]
+    d.no_push()
 
 
 def test_a_block_is_sent_once_when_the_request_comes_twice(site):

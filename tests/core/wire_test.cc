@@ -231,6 +231,21 @@ TEST(Wire, WhatTheDialectCannotCarryWaitsAndSaysWhy) {
             "no_delivery: main: 1 files / 0 over HTTP");
 }
 
+TEST(Wire, WhoAsksForABlockUnderABrakeIsNotToldAgain) {  // it asks again
+  Site site = Told();
+  BlockRequest request;
+  request.task = site.tasks.begin()->first;
+  request.length = 256;
+  request.file_id = 7;
+  site.plans[0]->held = true;
+  EXPECT_FALSE(site.Send(request, "x").blocks);
+  EXPECT_EQ(site.Code(), 503);
+  site.plans[0]->held = false;
+  site.Next();
+  EXPECT_FALSE(site.Got<Download>());
+  EXPECT_TRUE(site.Send(request, "x").blocks);
+}
+
 TEST(Wire, ABlockNamesItsFile) {
   Site site = Told();
   BlockRequest request;

@@ -194,6 +194,12 @@ TEST(AlibabaBlock, ErrorSaysWhyAndHasNoBytes) {
   EXPECT_EQ(encoded->payload, std::string(1, '\0') + length + header + std::string(2, '\0'));
 }
 
+TEST(AlibabaBlock, WhatCanBeHadLaterIsNotRefused) {
+  for (const auto code : {core::ReplyCode::kUnavailable, core::ReplyCode::kTooMany}) {
+    EXPECT_EQ(Encode(kDevice, Answer(UplinkKind::kBlock, code), kLimits)->topic, "");
+  }
+}
+
 // ---------------------------------------------------------------- what devices send
 
 TEST(AlibabaDecode, UnderstandsWhatRealDevicesSend) {
