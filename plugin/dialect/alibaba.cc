@@ -454,7 +454,7 @@ Encoded EncodeBlock(const core::DeviceKey& device, const core::BlockGrant& grant
   out.Name("bSize").Integer(static_cast<std::int64_t>(bytes.size()));
   out.Name("bOffset").Integer(offset).EndObject().EndObject();
   return {ThingTopic(device, "file/download_reply"), Frame(out.text(), bytes), std::min(qos, 1),
-          false};
+          true};
 }
 
 }  // namespace ota::dialect::alibaba

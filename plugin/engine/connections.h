@@ -28,6 +28,7 @@ struct Connection {
   std::uint64_t owed = 0;
   std::uint64_t download = 0;
   bool waits = false;  // a queued task of the device waits for its turn, as far as is known
+  int blocks = 0;      // how many were granted that may be sent to the client itself
   // The last request for a block that may come twice (QoS 1), and when.
   std::string block = {};
   std::chrono::steady_clock::time_point block_at = {};

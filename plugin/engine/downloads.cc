@@ -419,6 +419,9 @@ void Downloads::Read(BlockJob job) {
               shared->dialect->encode_block(shared->envelope.device, shared->grant, offset,
                                             std::move(*bytes), shared->envelope.qos);
           Message message = shared->envelope;
+          if (encoded.addressed) {
+            message.client = shared->client;
+          }
           message.topic = std::move(encoded.topic);
           message.payload = std::move(encoded.payload);
           message.qos = encoded.qos;

@@ -33,7 +33,8 @@ namespace ota::engine {
 // behind them.
 struct BlockJob {
   core::BlockGrant grant;
-  Message envelope;  // addressee; topic and payload are made for each block
+  Message envelope;    // addressee; topic and payload are made for each block
+  std::string client;  // where the dialect addresses blocks to it, and there were not too many
   const dialect::Dialect* dialect = nullptr;
   std::vector<Message> after;
   std::optional<std::string> id;  // of the request, for the reply when reading fails

@@ -13,6 +13,9 @@ constexpr std::size_t kLongestUrl = 254;
 // Addresses expire at whole multiples of this, so that one that is sent again is the same [N-19].
 constexpr std::int64_t kExpiryStep = 60;
 constexpr core::seconds kDropLine{60};
+// Blocks to a client itself, in one connection. It may read none of them, and what the broker drops
+// of them it leaks: above its max_queued_messages (1000 unless it is told otherwise).
+constexpr int kBlocksToClient = 900;
 // A message that does not fit puts its task back and lets the next one try: at most this often per
 // event.
 constexpr int kMaxUnsendable = 8;
@@ -99,6 +102,10 @@ store::Status Exchange::Apply(Loaded& loaded, core::Decision decision, Lane lane
     job.envelope.device = key;
     job.envelope.connection = connection->generation;
     job.dialect = connection->dialect;
+    if (connection->blocks + job.grant.count <= kBlocksToClient) {
+      job.client = connection->client;
+      connections_.Edit(key)->blocks += job.grant.count;
+    }
     job.after = std::move(messages);
     if (uplink != nullptr) {
       job.id = uplink->id;

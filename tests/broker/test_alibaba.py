@@ -550,6 +550,39 @@ def test_a_device_that_goes_on_with_a_file_over_mqtt_is_not_told_again(site):
     d.no_push()
 
 
+def test_a_device_that_connects_again_gets_its_blocks_without_a_subscription(site):
+    """LinkSDK subscribes when a download begins, and not again when it has connected again: its clean session is gone."""
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    d.subscribe()
+    image = d.block(data, 0)[1]
+    d.client.kill()
+    d.connect()
+    while len(image) < data["size"]:
+        image += d.block(data, len(image), min(10240, data["size"] - len(image)))[1]
+    assert image == content("lamp", 50001)
+    assert len(d.client.all) == 4  # each once
+
+
+def test_who_subscribes_to_no_block_gets_so_many_in_a_connection(site):
+    """What the broker drops of a message to a client that reads nothing, it would keep for ever."""
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    for n in range(0, 900, 10):
+        for i in range(n, n + 10):
+            d.ask(data, i, 16, id=str(i))
+        assert {d.frame()[0]["id"] for _ in range(10)} == {str(i) for i in range(n, n + 10)}
+    d.ask(data, 0, 16)
+    d.query()
+    d.nothing(d.thing("file/download_reply"))
+    d.subscribe()
+    assert d.block(data, 900, 16)[1] == content("lamp", 50001)[900:916]
+
+
 def test_the_packages_custom_info_is_a_tag(site):
     """`_package_udi`: text, often JSON itself, whose quotes are escaped as LinkSDK wants it."""
     scene(site, tags={"_package_udi": '{"version":"9"}', "ring": "1"})

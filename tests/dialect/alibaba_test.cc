@@ -170,7 +170,7 @@ TEST(AlibabaBlock, IsHeaderBytesAndCrcLowByteFirst) {
   grant.id = "7";
   const Encoded block = EncodeBlock(kDevice, grant, 0, "\xDE\xAD\xBE\xEF", 0);
   EXPECT_EQ(block.topic, "/sys/a1TestPK01/dev001/thing/file/download_reply");
-  EXPECT_FALSE(block.addressed);
+  EXPECT_TRUE(block.addressed);
   EXPECT_EQ(block.qos, 0);
   const std::string header =
       R"({"id":"7","code":200,"data":{"fileToken":"default","fileLength":4,"bSize":4,"bOffset":0}})";
