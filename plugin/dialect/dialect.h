@@ -43,7 +43,7 @@ struct Encoded {
   std::string topic;  // empty: the dialect has no such message, nothing is sent
   std::string payload;
   int qos = 1;
-  bool addressed = false;  // to the client itself: devices do not subscribe to this topic
+  bool addressed = false;  // to the client itself: not every device subscribes to this topic
 };
 
 struct Limits {

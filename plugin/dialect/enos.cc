@@ -116,7 +116,7 @@ tl::expected<Encoded, TooLarge> EncodeReply(const core::DeviceKey& device, core:
     out.Name("message").Text(CutBytes(reply.message, kMaxMessage));
   }
   out.EndObject();
-  return Bounded({Topic(device, name), std::move(out).text(), 1, false}, limits);
+  return Bounded({Topic(device, name), std::move(out).text(), 1, true}, limits);
 }
 
 }  // namespace

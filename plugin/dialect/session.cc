@@ -171,7 +171,7 @@ Encoded EncodeSession(const SessionTopic& topic, std::string_view id,
   encoded.topic = std::string(row.prefix) + std::string(topic.product) + "/" +
                   std::string(topic.device) + "/" + std::string(row.end) + std::string(kReply);
   const bool is_alibaba = topic.word == "deviceName";
-  encoded.addressed = is_alibaba;
+  encoded.addressed = true;
   const auto tell = [is_alibaba](SessionCode said) {
     return is_alibaba && said == SessionCode::kOk ? "success" : MessageOf(said);
   };

@@ -174,17 +174,22 @@ std::optional<Message> Exchange::Address(dialect::Encoded encoded, const core::D
   if (encoded.topic.empty()) {
     return std::nullopt;
   }
+  const bool answers = &limit == &answer_limit_;
   if (encoded.addressed) {
     const PushLimit::Answer answer = limit.Count(key, now_.steady);
     if (answer == PushLimit::Answer::kFirstRefused) {
       outcome_.log.push_back(
           {LogLevel::kWarning, "device " + key.product + '/' + key.device + " has been sent " +
                                    std::to_string(limit.per_hour()) +
-                                   (&limit == &answer_limit_ ? " answers" : " messages") +
-                                   " within an hour; it gets no more until that is over"});
+                                   (answers ? " answers" : " messages") +
+                                   " within an hour; until that is over it gets " +
+                                   (answers ? "more only where it has subscribed" : "no more")});
     }
     if (answer != PushLimit::Answer::kSend) {
-      return std::nullopt;
+      if (!answers) {
+        return std::nullopt;
+      }
+      encoded.addressed = false;
     }
   }
   Message message;

@@ -71,6 +71,28 @@ def test_the_push_comes_with_the_first_report_of_a_connection(site):
     assert d.push()["params"]["version"] == first["params"]["version"]
 
 
+def test_who_connects_again_and_believes_to_be_subscribed_is_answered(site):
+    """The SDK for Python forgets its subscriptions only when it has disconnected itself: after a break it makes none."""
+    scene(site)
+    d = device(site)
+    d.inform("1.0")
+    d.push()
+    d.progress(10)
+    believed = set(d.subscribed)
+    d.client.kill()
+    d.connect()
+    d.subscribed = believed
+    assert d.inform("1.0") == {"id": "3", **OK}
+    assert d.progress(20) == {"id": "4", **OK}
+    assert d.inform("1.1") == {"id": "5", **OK}
+    site.wait_task("dk1", "succeeded", product="pkA")
+    for _ in range(235):
+        assert d.inform("1.1")["code"] == 200
+    d.subscribed.clear()  # above 240 in an hour they are for who has subscribed
+    assert d.inform("1.1")["code"] == 200
+    site.wait_log("pkA/dk1 has been sent 240 answers within an hour")
+
+
 def test_a_version_that_is_a_number_keeps_its_text(site):
     scene(site)
     d = device(site)

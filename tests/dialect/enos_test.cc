@@ -99,7 +99,7 @@ TEST(EnosReply, EchoesTheIdAndKeepsTheShapeOfData) {
     ASSERT_TRUE(encoded);
     EXPECT_EQ(encoded->topic, row.topic);
     EXPECT_EQ(encoded->payload, row.payload);
-    EXPECT_FALSE(encoded->addressed);
+    EXPECT_EQ(encoded->addressed, !encoded->topic.empty());
   }
   core::Reply reply = Answer(UplinkKind::kQuery);
   reply.download = Full();

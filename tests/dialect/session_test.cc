@@ -92,6 +92,7 @@ TEST(Session, ATopologyIsToldInAnArrayEachDeviceWithItsSignature) {
   EXPECT_EQ(EncodeSession(*topic, "1", both).payload,
             R"({"id":"1","code":742,"data":{},"message":"pk&d2: Sign check failed"})");
   const Encoded list = EncodeSession(*ParseSession("/sys/pkG/dkG/thing/topo/get"), "3", both);
+  EXPECT_TRUE(list.addressed);  // the SDK for Python does not subscribe again
   EXPECT_EQ(list.topic, "/sys/pkG/dkG/thing/topo/get_reply");
   EXPECT_EQ(list.payload, R"({"id":"3","code":200,"data":[{"productKey":"pk","deviceKey":"d1"},)"
                           R"({"productKey":"pk","deviceKey":"d2"}],"message":""})");
