@@ -28,6 +28,68 @@ STATES = {"downloading", "downloaded", "verifying", "waiting", "installing", "re
 NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
+def text(least, most):
+    return lambda value: isinstance(value, str) and least <= len(value) <= most
+
+
+def whole(least, most):
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def boolean(value):
+    return isinstance(value, bool)
+
+
+def name(value):
+    return isinstance(value, str) and NAME.fullmatch(value)
+
+
+# uplink -> member -> (required, clause, what it must be, whether a value is that). `id` is in all of them.
+MEMBERS = {
+    "version": {
+        "components": (True, "N-6", "an object of 1 to 32 members", lambda v: isinstance(v, dict) and 1 <= len(v) <= 32),
+        "task": (False, "N-6", "a string of 1 to 64", text(1, 64)),
+        "request": (False, "N-6", "a boolean", boolean),
+        "bootId": (False, "N-6", "a string of 1 to 64", text(1, 64)),
+        "trial": (False, "N-6", "an array of component names", lambda v: isinstance(v, list) and all(map(name, v))),
+        "battery": (False, "N-6", "an integer of 0 to 100", whole(0, 100)),
+        "signal": (False, "N-6", "an integer of -150 to 0", whole(-150, 0)),
+        "freeBytes": (False, "N-6", "an integer from 0 on", whole(0, 1 << 62)),
+        "lang": (False, "N-6", "a string", text(1, 64)),
+        "maxBytes": (False, "N-6", "an integer of 512 to 65536", whole(512, 65536)),
+        "sleep": (False, "N-6", "a number of seconds", whole(0, 1 << 31)),
+        "full": (False, "N-6", "a boolean", boolean),
+    },
+    "confirm": {
+        "task": (True, "N-6", "a string", text(1, 64)),
+        "accept": (True, "N-6", "a boolean", boolean),
+        "reason": (False, "N-6", "a string", text(0, 1 << 14)),
+        "retryAfter": (False, "N-19", "an integer of 60 to 604800", whole(60, 604800)),
+    },
+    "progress": {
+        "task": (True, "N-24", "a string", text(1, 64)),
+        "component": (True, "N-24", "a component's name", name),
+        "state": (True, "N-24", "one of " + ", ".join(sorted(STATES)), lambda v: isinstance(v, str) and v in STATES),
+        "attempt": (False, "N-33", "an integer from 1 on", whole(1, 1 << 31)),
+        "percent": (False, "N-24", "an integer of 0 to 100", whole(0, 100)),
+        "code": (False, "N-24", "a negative integer", whole(-(1 << 31), -1)),
+        "message": (False, "N-24", "a string of at most 256", text(0, 256)),
+        "reason": (False, "N-24", "a string of at most 256", text(0, 256)),
+        "retryAfter": (False, "N-24", "a number of seconds", whole(0, 1 << 31)),
+        "eta": (False, "N-26", "a number of seconds", whole(0, 1 << 31)),
+    },
+    "block": {
+        "task": (True, "N-28", "a string", text(1, 64)),
+        "component": (True, "N-28", "a component's name", name),
+        "file": (True, "N-28", "an integer of 0 to 4", whole(0, 4)),
+        "ref": (True, "N-28", "1 to 8 of A-Z a-z 0-9", lambda v: isinstance(v, str) and re.fullmatch("[A-Za-z0-9]{1,8}", v)),
+        "offset": (True, "N-28", "an integer from 0 on", whole(0, 1 << 62)),
+        "length": (True, "N-28", "an integer of 128 to 65536", whole(128, 65536)),
+        "count": (True, "N-28", "an integer of 1 to 64", whole(1, 64)),
+    },
+}
+
+
 class File:
     """What the download server gives under one address. `statuses`: given first, one per request, with Retry-After.
     `rate`: bytes a second while `slow` is set. `cut`: the line breaks once after so many bytes."""
@@ -62,7 +124,7 @@ class Desk:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.events, self.faults = [], []    # faults: (clause, text)
-        self.started = time.monotonic()
+        self.started, self.ahead = time.monotonic(), 0  # the clock that devices are told: see now()
         self.connections = 0
         self.socket = None                   # of the device
         self.subscribed = False
@@ -79,9 +141,9 @@ class Desk:
         self.address, self.port = address, port
         self.listener = None
         self.host = None                     # as the device sees this machine
-        self.http = http.server.ThreadingHTTPServer((address, 0), type("Handler", (Handler,), {"desk": self}))
+        self.http = Downloads((address, 0), type("Handler", (Handler,), {"desk": self}))
         self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
         self.listen()
 
     # ------------------------------------------------------------------ the record
@@ -116,7 +178,7 @@ class Desk:
 
     def seen(self, kind, since=0, **members):
         with self.lock:
-            return [e for e in self.events[since:] if e.kind == kind and all((e.body or {}).get(k) == v for k, v in members.items())]
+            return [e for e in self.events[since:] if kind in (e.kind, None) and all((e.body or {}).get(k) == v for k, v in members.items())]
 
     # ------------------------------------------------------------------ MQTT
 
@@ -130,6 +192,11 @@ class Desk:
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.drop()
+
+    def close(self):
+        self.stop()
+        self.http.shutdown()
+        self.http.server_close()
 
     def drop(self):
         with self.lock:
@@ -167,6 +234,7 @@ class Desk:
         with self.lock:
             if self.socket is connection:
                 self.socket = None
+                self.forget_unacknowledged()
                 self.note("offline")
 
     def _packet(self, connection, state, kind, flags, body):
@@ -198,10 +266,18 @@ class Desk:
         self.socket, self.version = connection, state["version"]
         self.connections += 1
         self.subscribed, self.first = False, True
-        self.unacknowledged, self.outstanding = {}, {}
+        self.forget_unacknowledged()
+        self.outstanding = {}
         self.host = connection.getsockname()[0]
         self.note("connect", {"version": {4: "3.1.1", 5: "5"}.get(self.version, str(self.version)), "clean": bool(flags & 2)})
         connection.sendall(mqtt.packet(mqtt.CONNACK, 0, b"\0\0" + (b"\0" if self.version == 5 else b"")))
+
+    def forget_unacknowledged(self):
+        """A connection has ended: what it never acknowledged in five seconds is a fault."""
+        for kind, at in self.unacknowledged.values():
+            if time.monotonic() - at > 5:
+                self.fault("N-2", f"never acknowledged down/{kind.split('/')[0]}")
+        self.unacknowledged = {}
 
     def _subscribe(self, connection, state, body):
         at, codes = 2, bytearray()
@@ -271,17 +347,24 @@ class Desk:
             return
         if depth(body) > 8 or b"\0" in payload:
             self.fault("N-5", f"up/{kind} is too deep or has a NUL")
-        check = getattr(self, f"_check_{kind}", None)
-        if not check:
+        members = MEMBERS.get(kind)
+        if not members:
             self.fault("N-3", f"up/{kind}: there is no such uplink")
             return
-        for clause, text in check(body):
-            self.fault(clause, f"up/{kind}: {text}")
+        broken = None
+        for member, (required, clause, what, good) in {"id": (False, "N-6", "a string of 1 to 64", text(1, 64)), **members}.items():
+            if (required or member in body) and not good(body.get(member)):
+                self.fault(clause, f"up/{kind}: {member} must be {what}, not {json.dumps(body.get(member))[:100]}")
+                broken = broken or (f"{member}: must be {what}" if required else None)
+                body.pop(member, None)
+        if broken:
+            self.send("reply", {**{k: body[k] for k in ("id",) if k in body}, "to": kind, "code": 400, "message": broken})
+            return
+        for clause, fault in getattr(self, f"_check_{kind}", lambda _: ())(body):
+            self.fault(clause, f"up/{kind}: {fault}")
         identity = body.get("id")
         if identity is not None:
-            if not isinstance(identity, str) or not 1 <= len(identity) <= 64:
-                self.fault("N-6", f"up/{kind}: id is no string of 1 to 64")
-            elif self.outstanding.get(identity, payload) != payload:
+            if self.outstanding.get(identity, payload) != payload:
                 self.fault("N-7", f"up/{kind}: id {identity} while a reply to it is outstanding")
             self.outstanding[identity] = payload
         if self.first and kind != "version" and not dup:
@@ -293,37 +376,19 @@ class Desk:
 
     @staticmethod
     def _check_version(body):
-        components = body.get("components")
-        if not isinstance(components, dict) or not 1 <= len(components) <= 32:
-            yield "N-6", "components must be an object of 1 to 32"
-            return
-        for name, version in components.items():
-            if not NAME.fullmatch(name):
-                yield "N-1", f"component name {name!r}"
-            if not isinstance(version, str) or not 1 <= len(version) <= 64:
-                yield "N-5", f"version {version!r} of {name}"
-        if not set(body.get("trial", [])) <= set(components):
+        for component, version in body["components"].items():
+            if not name(component):
+                yield "N-1", f"component name {component!r}"
+            if not text(1, 64)(version) or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in version):
+                yield "N-5", f"version {version!r} of {component}"
+        if not set(body.get("trial", [])) <= set(body["components"]):
             yield "N-14", "trial names a component that is not in components"
-        if not 512 <= body.get("maxBytes", 2048) <= 65536:
-            yield "N-6", "maxBytes out of range"
-
-    @staticmethod
-    def _check_confirm(body):
-        if not isinstance(body.get("task"), str) or not isinstance(body.get("accept"), bool):
-            yield "N-6", "task must be a string and accept a boolean"
-        retry = body.get("retryAfter")
-        if retry is not None and not (isinstance(retry, int) and 60 <= retry <= 604800):
-            yield "N-19", f"retryAfter {retry}"
 
     def _check_progress(self, body):
-        if not isinstance(body.get("task"), str) or not isinstance(body.get("component"), str) or body.get("state") not in STATES:
-            yield "N-24", f"task, component or state: {body}"
-        if not 0 <= body.get("percent", 0) <= 100:
-            yield "N-24", f"percent {body['percent']}"
-        if "code" in body and body.get("state") != "failed":
+        if self.task and body["task"] == self.task["task"] and body["component"] != self.task["component"]:
+            yield "N-24", f"component {body['component']} is not that of the download"
+        if "code" in body and body["state"] != "failed":
             yield "N-24", "code without state failed"
-        if len(body.get("message", "")) > 256 or len(body.get("reason", "")) > 256:
-            yield "N-24", "message or reason longer than 256"
         now = time.monotonic()
         self.progress_at.append(now)
         if len(self.progress_at) == 3 and now - self.progress_at[0] < 1:  # two in a second may be a matter of the network
@@ -331,13 +396,8 @@ class Desk:
 
     @staticmethod
     def _check_block(body):
-        length, count, offset = (body.get(name) for name in ("length", "count", "offset"))
-        if not all(isinstance(v, int) for v in (length, count, offset, body.get("file"))):
-            yield "N-28", "file, offset, length and count must be integers"
-        elif not (128 <= length <= 65536 and 1 <= count <= 64 and length * count <= 262144):
-            yield "N-28", f"length {length}, count {count}"
-        if not re.fullmatch("[A-Za-z0-9]{1,8}", str(body.get("ref"))):
-            yield "N-28", f"ref {body.get('ref')!r}"
+        if body["length"] * body["count"] > 262144:
+            yield "N-28", f"length {body['length']} times count {body['count']} is above 262144"
 
     # ------------------------------------------------------------------ what the plugin would do
 
@@ -354,13 +414,12 @@ class Desk:
         self.send("reply", answer)
 
     def now(self):
-        """An early hour of 1970: a device must not need it [N-17]."""
-        return int(time.monotonic() - self.started)
+        """An early hour of 1970, or `ahead` seconds later: a device must not need it [N-17]."""
+        return int(time.monotonic() - self.started) + self.ahead
 
     def _on_version(self, body, first):
         boot, self.boot_id = self.boot_id, body.get("bootId")
-        if isinstance(body.get("components"), dict):
-            self.versions.update(body["components"])
+        self.versions.update(body["components"])
         self.trial, self.max_bytes = body.get("trial", []), body.get("maxBytes", 2048)
         task = self.task
         if first or boot != self.boot_id:
@@ -459,6 +518,13 @@ class Desk:
             task, self.task = self.task, None
             if task:
                 self.send("cancel", {"task": task["task"], "reason": "plan canceled"})
+
+
+class Downloads(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A device may break a connection whenever it likes."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
