@@ -5,11 +5,13 @@ import csv
 import json
 import os
 import pathlib
+import re
 import subprocess
+import time
 
 import pytest
 
-from broker import LONG, content
+from broker import LONG, content, eventually, free_port
 
 PROGRAM = pathlib.Path(os.environ["OTA_PLUGIN"]).parent / "ota-fleet"
 
@@ -30,12 +32,18 @@ ENDS = {
 }
 
 
+def fleet(*options, timeout=60):
+    return subprocess.run([PROGRAM, *map(str, options)], capture_output=True, text=True, timeout=timeout)
+
+
 def run(site, *options, devices, code=0, timeout=120):
+    return run_free(site, "--wait-for-task", *options, devices=devices, code=code, timeout=timeout)
+
+
+def run_free(site, *options, devices, code=0, timeout=120):
+    """Devices, figures and report; they may also have nothing to do."""
     outcomes, figures = site.directory / "outcomes.csv", site.directory / "figures.json"
-    done = subprocess.run(
-        [PROGRAM, "--port", str(site.port), "--devices", str(devices), "--wait-for-task", "--quiet",
-         "--outcomes", outcomes, "--json", figures, *map(str, options)],
-        capture_output=True, text=True, timeout=timeout)
+    done = fleet("--port", site.port, "--devices", devices, "--quiet", "--outcomes", outcomes, "--json", figures, *options, timeout=timeout)
     assert done.returncode == code, done.stdout[-6000:] + done.stderr
     fields = ["device", "behaviour", "session", "mqtt", "files", "end", "task", "versions"]
     with open(outcomes, newline="") as file:
@@ -88,8 +96,66 @@ def test_the_same_seed_gives_the_same_devices_and_another_one_others(make_site):
 def test_a_fleet_that_does_not_come_to_its_end_says_who(site):
     site.product()
     rows, figures, text = run(site, "--timeout", 1, devices=3, code=1)  # there is no plan
-    assert figures["problems"] == {"not at its end": 3} and "f0,plain" in text.replace("f0: ", "")
-    assert [row["end"] for row in rows] == ["none"] * 3
+    assert figures["problems"] == {"not at its end": 3} and re.search(r"f0: plain, \w+, MQTT [.0-9]+, \w+: no task yet, idle, connected", text)
+    assert [row["end"] for row in rows] == ["none"] * 3 and "ms until all were at their end" not in figures["counters"]
+
+
+def test_devices_that_are_at_their_end_at_once_stay_for_a_while(site):
+    """Also what comes late is seen."""
+    site.product()
+    started = time.monotonic()
+    rows, figures, _ = run_free(site, "--settle", 500, devices=3)
+    assert 0.5 <= time.monotonic() - started and figures["counters"]["ms until all were at their end"] < 500
+    assert figures["counters"]["had no task"] == 3 and [row["end"] for row in rows] == ["none"] * 3
+
+
+@pytest.mark.parametrize("files", ["http", "blocks"])
+def test_a_slow_device_takes_its_time(site, files):
+    site.pump()
+    _, figures, _ = run(site, "--mix", "slow=1", "--files", files, "--slow-bytes", 6000, devices=3)
+    assert figures["latencies_us"]["upgrade"]["p50"] >= 1_500_000  # of 9,000 bytes
+
+
+def test_a_broker_that_is_not_there_is_said_soon(tmp_path):
+    done = fleet("--port", free_port(), "--devices", 2)
+    assert done.returncode == 1 and "x no connection\n      f0: Connection refused" in done.stdout, done.stdout
+
+
+def test_a_login_that_is_refused_is_said(make_site):
+    site = make_site(anonymous=False, plugin=False)
+    done = fleet("--port", site.port, "--devices", 2, "--mqtt5", 0)
+    assert done.returncode == 1 and "refused by the broker, code 5 (not authorized)" in done.stdout, done.stdout
+
+
+def test_a_broker_that_dies_is_said(site):
+    site.product()
+    running = subprocess.Popen([PROGRAM, "--port", str(site.port), "--devices", "3", "--duration", "2", "--timeout", "2", "--quiet"],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    eventually(lambda: site.one("SELECT count(*) AS n FROM device_state")["n"] == 3)
+    site.kill()
+    text, _ = running.communicate(timeout=20)
+    assert running.returncode == 1 and "3 x connection lost" in text and "Connection refused" in text and "3 x not at its end" in text, text
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["--devices", "0"], "--devices: '0' is not allowed"), (["--devices", "20001"], "--devices: '20001' is not allowed"),
+    (["--mix", "brave=1"], "--mix: 'brave=1' is not allowed"), (["--files", "ftp"], "--files: 'ftp' is not allowed"),
+    (["--nosuch"], "'--nosuch' is no option"), (["--port"], "--port needs a value"), (["more"], "'more' is no option"),
+    (["--host", "nosuch.invalid"], "'nosuch.invalid' has no IPv4 address"), (["--product", "a b"], "--product: 'a b' cannot be a name"),
+    (["--prefix", "x" * 63], "cannot be a name"), (["--component", "main"], "--component: 'main' is not allowed"),
+    (["--json", "/nosuch/figures"], "--json: '/nosuch/figures': No such file or directory"),
+    (["--dialect", "enos", "--files", "blocks"], "--files: devices of this dialect fetch over http or pretended"),
+    (["--dialect", "alibaba", "--mix", "refusing=1"], "--mix: refusing is of the native dialect only"),
+    (["--dialect", "alibaba", "--component", "a=1", "--component", "b=1"], "--component: devices of this dialect have one here"),
+])
+def test_wrong_usage_is_named(arguments, says):
+    done = fleet(*arguments)
+    assert done.returncode == 2 and done.stderr.startswith("ota-fleet: ") and says in done.stderr and not done.stdout, done.stderr
+
+
+def test_the_help_fits_a_terminal():
+    done = fleet("--help")
+    assert done.returncode == 0 and max(map(len, done.stdout.split("\n"))) <= 100
 
 
 def test_a_wrong_file_is_found_out(site):
@@ -110,9 +176,10 @@ def test_devices_of_the_clouds_end_where_they_should(make_site, dialect):
     site = make_site(options={**clouds.IDENTITY, "download_connections": "400"})
     site.product("lamp", ("default",), dialect=dialect)
     site.package("lamp", "default", "2.0", content("lamp"))
-    site.plan("spring", "lamp", [("default", "default-2.0")])
-    rows, _, _ = run(site, "--dialect", dialect, "--product", "lamp", "--files", "http", "--spread-addresses",
-                     "--mix", "plain=4,slow=1,herd=2,mute=1", devices=64)
+    site.plan("spring", "lamp", [("default", "default-2.0")], retry_max=1, retry_interval_s=0, halt_failures=0)
+    rows, figures, _ = run(site, "--dialect", dialect, "--product", "lamp", "--mix", "all", "--spread-addresses", devices=80)
+    assert {row["behaviour"] for row in rows} == set(ENDS) - {"refusing", "postponing", "rolling-back"}
+    assert figures["counters"]["connections broken by themselves"] > 0
     database = held(site)
     for row in rows:
         assert row["end"] == ENDS[row["behaviour"]][0], row

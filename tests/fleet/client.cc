@@ -88,7 +88,10 @@ void Client::OnPacket(const mqtt::Packet& packet) {
   switch (packet.kind) {
     case mqtt::Kind::kConnack:
       if (packet.code != 0) {
-        Lose("connection refused, code " + std::to_string(packet.code));
+        Lose("refused by the broker, code " + std::to_string(packet.code) +
+             (packet.code == 4 || packet.code == 0x86   ? " (user name or password)"
+              : packet.code == 5 || packet.code == 0x87 ? " (not authorized)"
+                                                        : ""));
         return;
       }
       connected_ = true;

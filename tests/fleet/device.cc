@@ -121,21 +121,24 @@ bool Device::settled() const {
          !flap_timer_.armed() && (behaviour_ != Behaviour::kHerd || herd_done_);
 }
 
+std::string Device::Kind(std::string_view between, std::string_view mqtt) const {
+  std::string text;
+  text.append(NameOf(behaviour_)).append(between);
+  text.append(persistent_ ? "persistent" : "clean").append(between);
+  text.append(mqtt).append(mqtt_ == mqtt::Version::k5 ? "5" : "3.1.1").append(between);
+  return text.append(site_.files == Files::kPretended ? "pretended" : blocks_ ? "blocks" : "http");
+}
+
 std::string Device::Outcome() const {
-  std::string text = name_.device + "," + std::string(NameOf(behaviour_)) + "," +
-                     (persistent_ ? "persistent" : "clean") + "," +
-                     (mqtt_ == mqtt::Version::k5 ? "5" : "3.1.1") + "," +
-                     (site_.files == Files::kPretended ? "pretended"
-                      : blocks_                        ? "blocks"
-                                                       : "http") +
-                     "," + end_ + "," + task_ + "," + promised_;
-  return text;
+  return name_.device + "," + Kind(",", "") + "," + end_ + "," + task_ + "," + promised_;
 }
 
 std::string Device::Where() const {
   constexpr std::array<std::string_view, 8> kPhases = {
       "idle", "offered", "fetching", "installing", "proving", "trial", "back", "mute"};
-  std::string text(kPhases.at(static_cast<std::size_t>(phase_)));
+  std::string text = Kind(", ", "MQTT ") + ": ";
+  text += ends_ > 0 ? "last end " + end_ : holds_task_ ? "task " + task_ : "no task yet";
+  text.append(", ").append(kPhases.at(static_cast<std::size_t>(phase_)));
   text += client_.connected() ? ", connected"
           : client_.closed()  ? ", disconnected"
                               : ", connecting";
@@ -161,7 +164,7 @@ void Device::Connect() {
   connect.password = Fill(site_.password, name_);
   connect.clean = !persistent_;
   opened_at_ = Now();
-  reported_ = false;
+  reported_ = online_ = false;
   std::string why;
   if (!client_.Open(site_.broker, source_, std::move(connect), why)) {
     figures_.Wrong("no connection could be begun", name_.device, why);
@@ -205,6 +208,7 @@ void Device::Leave() {
 void Device::OnConnected(bool session_present) {
   figures_.Count("connections");
   lost_ = 0;
+  online_ = true;
   if (session_present &&
       subscribed_) {  // the broker may know a session that broke before its SUBACK
     figures_.Count("sessions found again");
@@ -240,9 +244,9 @@ void Device::OnSubscribed(bool granted) {
 }
 
 void Device::OnLost(const std::string& why) {
-  figures_.Count("connections lost");
+  figures_.Count(online_ ? "connections lost" : "connections that failed");
   if (!site_.may_lose) {
-    figures_.Wrong("connection lost", name_.device, why);
+    figures_.Wrong(online_ ? "connection lost" : "no connection", name_.device, why);
   }
   lost_ = std::min(lost_ + 1, 6u);
   Reconnect((100 * kMs << (lost_ - 1)) + Random(100 * kMs));
@@ -286,6 +290,7 @@ void Device::SendFirst() {
   }
   figures_.Count("uplinks");
   client_.Publish(first.uplink.topic, first.uplink.payload, 1);
+  MayFlap();
   if (first.uplink.answered) {
     SetReplyTimer(first.tries++);
   } else {
@@ -389,10 +394,15 @@ void Device::OnMessage(const mqtt::Packet& message) {
     case Downlink::Kind::kNone:
       break;
   }
+  MayFlap();
+}
+
+// After a message, in or out.
+void Device::MayFlap() {
   if (behaviour_ == Behaviour::kFlapping && flaps_ < kMaxFlaps && client_.connected() &&
-      Random() % 4 == 0) {
+      !flap_timer_.armed() && Random() % 4 == 0) {
     ++flaps_;
-    flap_timer_.Set(Random(50 * kMs));
+    flap_timer_.Set(Random(20 * kMs));
   }
 }
 
@@ -486,7 +496,8 @@ void Device::OnPlan(const Downlink& plan) {
 void Device::OnDownload(Downlink download) {
   if (download.attempt == 0) {
     const bool known = download.to == download_.to && download.task == task_;
-    download.attempt = !known ? 1 : download_.attempt + (phase_ == Phase::kIdle ? 1 : 0);
+    // What comes after a failure is the next one, before the reply to it, too.
+    download.attempt = !known ? 1 : download_.attempt + (phase_ == Phase::kIdle || failed_ ? 1 : 0);
   }
   if (accept_at_ > 0) {
     figures_.Took(Exchange::kDownload, Now() - accept_at_);
@@ -681,6 +692,7 @@ void Device::AskBlocks() {
   if (offset >= file.bytes) {
     return;
   }
+  window_begin_ = offset;
   window_end_ = std::min(file.bytes, offset + kBlockBytes * kBlockCount);
   blocks_at_ = Now();
   const auto uplink =
@@ -713,11 +725,15 @@ void Device::OnBlock(const Downlink& block) {
   }
   figures_.Took(Exchange::kBlocks, Now() - blocks_at_);
   work_timer_.Cancel();
-  if (window_end_ < download_.files.at(file_).bytes) {
-    AskBlocks();
-  } else {
-    FileDone();
-  }
+  After(behaviour_ == Behaviour::kSlow ? (window_end_ - window_begin_) * kSecond / site_.slow_bytes
+                                       : 0,
+        [this] {
+          if (window_end_ < download_.files.at(file_).bytes) {
+            AskBlocks();
+          } else {
+            FileDone();
+          }
+        });
 }
 
 void Device::FileDone() {
@@ -773,8 +789,8 @@ void Device::Fail(int code) {
   }
   failed_ = true;
   phase_ = Phase::kFetching;
-  Progress("failed", -1, code, [this] {
-    if (failed_) {
+  Progress("failed", -1, code, [this, attempt = download_.attempt] {
+    if (failed_ && download_.attempt == attempt) {  // else the next one has come already
       End("failed");
     }
   });

@@ -82,7 +82,7 @@ class Device : private ClientOwner {
   const Name& name() const { return name_; }
   // DEVICE,BEHAVIOUR,SESSION,MQTT,FILES,END,TASK,VERSIONS: what it has been promised.
   std::string Outcome() const;
-  // For people: where a device stands that has not come to its end.
+  // For people: which device it is, and where it stands.
   std::string Where() const;
 
  private:
@@ -96,6 +96,9 @@ class Device : private ClientOwner {
     std::function<void()> then;
   };
 
+  // Behaviour, session, MQTT, files.
+  std::string Kind(std::string_view between, std::string_view mqtt) const;
+
   void OnConnected(bool session_present) override;
   void OnSubscribed(bool granted) override;
   void OnMessage(const mqtt::Packet& message) override;
@@ -103,6 +106,7 @@ class Device : private ClientOwner {
   void OnLost(const std::string& why) override;
 
   void Reconnect(std::int64_t delay);
+  void MayFlap();
   void Report();
   void Confirm(bool accept, std::int64_t retry_after_s, std::function<void()> then);
   void Progress(std::string_view state, int percent, int code, std::function<void()> then);
@@ -160,6 +164,7 @@ class Device : private ClientOwner {
   std::function<void()> work_;
 
   bool leaving_ = false;
+  bool online_ = false;      // the broker has accepted this connection
   bool subscribed_ = false;  // a session that the broker found again has it
   bool reported_ = false;    // the first report of this connection is answered
   bool heard_ = false;       // a plan or a download came since the last report
@@ -191,6 +196,7 @@ class Device : private ClientOwner {
   std::size_t file_ = 0;
   std::string content_;
   std::string ref_;
+  std::int64_t window_begin_ = 0;
   std::int64_t window_end_ = 0;
   unsigned tries_ = 0;
 };

@@ -86,7 +86,11 @@ void Fetch::Begin(const std::string& url, std::string& content, std::int64_t byt
   ended_ = false;
   Address address;
   fetched_.problem = Parse(url, address);
-  if (!fetched_.problem.empty() || !stream_.Open(address.to, source, fetched_.problem)) {
+  const auto window =
+      bytes_per_second > 0
+          ? static_cast<int>(std::clamp<std::int64_t>(bytes_per_second / 2, 1024, 65536))
+          : 0;
+  if (!fetched_.problem.empty() || !stream_.Open(address.to, source, fetched_.problem, window)) {
     Done();
     return;
   }
@@ -142,11 +146,15 @@ std::size_t Fetch::OnBytes(std::string_view bytes) {
     in_body_ = true;
   }
   content_->append(bytes);
+  const auto takes = bytes_per_second_ > 0
+                         ? static_cast<std::int64_t>(bytes.size()) * kSecond / bytes_per_second_
+                         : 0;
   if (static_cast<std::int64_t>(content_->size()) >= bytes_) {
     Done();
-  } else if (bytes_per_second_ > 0 && !bytes.empty()) {
+    timer_.Set(takes);
+  } else if (takes > 0) {
     stream_.Pause(true);
-    timer_.Set(static_cast<std::int64_t>(bytes.size()) * kSecond / bytes_per_second_);
+    timer_.Set(takes);
   }
   return all;
 }

@@ -38,8 +38,10 @@ std::string Duration(std::int64_t ns) {
   const auto us = static_cast<double>(ns) / 1e3;
   if (us < 10'000) {
     std::snprintf(text, sizeof text, "%.0f us", us);
+  } else if (us < 10'000'000) {
+    std::snprintf(text, sizeof text, "%.1f ms", us / 1e3);
   } else {
-    std::snprintf(text, sizeof text, us < 10'000'000 ? "%.1f ms" : "%.0f ms", us / 1e3);
+    std::snprintf(text, sizeof text, "%.1f s", us / 1e6);
   }
   return text;
 }

@@ -79,7 +79,7 @@ void Timer::Cancel() {
   }
 }
 
-bool Stream::Open(const sockaddr_in& to, std::uint32_t source, std::string& why) {
+bool Stream::Open(const sockaddr_in& to, std::uint32_t source, std::string& why, int window) {
   Close();
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) {
@@ -88,6 +88,10 @@ bool Stream::Open(const sockaddr_in& to, std::uint32_t source, std::string& why)
   }
   const int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  if (window > 0) {
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window);
+  }
+  piece_ = window > 0 ? static_cast<std::size_t>(window) : loop_.buffer_.size();
   if (source != 0) {
     sockaddr_in from{};
     from.sin_family = AF_INET;
@@ -161,7 +165,7 @@ void Stream::OnEvents(std::uint32_t events) {
 
 void Stream::Read() {
   const auto generation = generation_;
-  const auto count = recv(fd_, loop_.buffer_.data(), loop_.buffer_.size(), 0);
+  const auto count = recv(fd_, loop_.buffer_.data(), std::min(piece_, loop_.buffer_.size()), 0);
   if (count < 0) {
     if (errno != EAGAIN && errno != EINTR) {
       End(ErrorText(errno));

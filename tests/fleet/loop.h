@@ -83,9 +83,10 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   // Begins to connect; OnOpen or OnEnd follows, never inside this call. `source`: the address to
-  // connect from, in host order; 0: the system's choice. Gives false and a word in `why` when there
-  // is no descriptor or address left.
-  bool Open(const sockaddr_in& to, std::uint32_t source, std::string& why);
+  // connect from, in host order; 0: the system's choice. `window`: the other end may be about so
+  // many bytes ahead of the owner, who gets them in pieces of at most that; 0: as many as the
+  // system lets it. Gives false and a word in `why` when there is no descriptor or address left.
+  bool Open(const sockaddr_in& to, std::uint32_t source, std::string& why, int window = 0);
   // Writes what fits and keeps the rest.
   void Write(std::string_view bytes);
   // Bytes that are kept.
@@ -110,6 +111,7 @@ class Stream {
   int fd_ = -1;
   bool connecting_ = false;
   bool paused_ = false;
+  std::size_t piece_ = 0;
   std::uint32_t generation_ = 0;  // of the connection: a callback may have replaced it
   std::uint32_t watched_ = 0;
   std::string in_;

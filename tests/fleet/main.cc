@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -49,20 +51,22 @@ const char kHelp[] =
     "  --first N               number of the first (0)\n"
     "  --component NAME=VER    installed at the start; native: may be repeated (main=1.0,\n"
     "                          of the other dialects default=1.0)\n"
-    "  --dialect NAME          native, alibaba or enos (native); the other two with --files http "
-    "or\n"
-    "                          pretended, and without refusing, postponing and rolling-back\n"
+    "  --dialect NAME          native, alibaba or enos (native); the other two have one "
+    "component,\n"
+    "                          --files http or pretended, and no refusing, postponing and\n"
+    "                          rolling-back\n"
     "\n"
     "How they behave; the same seed gives the same devices\n"
     "  --seed N                (1)\n"
     "  --mix NAME=SHARE,...    shares of behaviours: plain slow flapping herd refusing postponing\n"
     "                          fails-download fails-verify fails-write recovering rolling-back "
     "mute\n"
-    "                          (plain=100; `all`: some of each)\n"
+    "                          (plain=100; `all`: some of each that the dialect has)\n"
     "  --persistent PERCENT    have a persistent session (50); it stays at the broker\n"
     "  --mqtt5 PERCENT         speak MQTT 5, the others 3.1.1 (50)\n"
-    "  --files HOW             http, blocks (over MQTT), mixed, or pretended: nothing is fetched "
-    "(mixed)\n"
+    "  --files HOW             http, blocks (over MQTT), mixed, or pretended: nothing is "
+    "fetched\n"
+    "                          (mixed; alibaba and enos: http)\n"
     "  --slow-bytes N          bytes a second of a slow device (20000)\n"
     "  --herd-at MS            when the herd loses its connections (1000)\n"
     "  --reboot MS             a reboot takes up to twice that (50)\n"
@@ -76,7 +80,8 @@ const char kHelp[] =
     "  --wait-for-task         a device that had no task yet is not at its end\n"
     "  --settle MS             all are at their end for that long (1000)\n"
     "  --duration SECONDS      goes on for that long whatever happens\n"
-    "  --timeout SECONDS       gives up: who is not at its end then is a problem (120)\n"
+    "  --timeout SECONDS       gives up: who is not at its end then is a problem (120);\n"
+    "                          after 5 s if nobody could connect\n"
     "  --may-lose              a lost connection is no problem: the broker is restarted on "
     "purpose\n"
     "  --spread-addresses      each device connects from an address of its own in 127.0.0.0/8\n"
@@ -102,6 +107,8 @@ struct Options {
   unsigned devices = 100;
   unsigned first = 0;
   std::array<unsigned, kBehaviours> mix = {100};
+  bool mix_all = false;
+  std::optional<Files> files;  // if it was said
   std::int64_t herd_at = kSecond;
   unsigned rate = 2000;
   bool wait_for_task = false;
@@ -128,6 +135,14 @@ bool Duration(std::string_view text, std::int64_t unit, std::int64_t& duration) 
   return true;
 }
 
+// What needs a dialect whose tasks have names.
+constexpr std::array kNeedTasks = {Behaviour::kRefusing, Behaviour::kPostponing,
+                                   Behaviour::kRollingBack};
+
+unsigned& Share(std::array<unsigned, kBehaviours>& mix, Behaviour behaviour) {
+  return mix.at(static_cast<std::size_t>(behaviour));
+}
+
 bool ReadMix(std::string_view text, std::array<unsigned, kBehaviours>& mix) {
   if (text == "all") {
     mix = {30, 5, 10, 10, 5, 5, 5, 5, 5, 5, 10, 5};
@@ -151,7 +166,7 @@ bool ReadMix(std::string_view text, std::array<unsigned, kBehaviours>& mix) {
   return std::any_of(mix.begin(), mix.end(), [](unsigned share) { return share > 0; });
 }
 
-bool ReadFiles(std::string_view text, Files& files) {
+bool ReadFiles(std::string_view text, std::optional<Files>& files) {
   constexpr std::array<std::pair<std::string_view, Files>, 4> kNames = {
       {{"http", Files::kHttp},
        {"blocks", Files::kBlocks},
@@ -204,14 +219,18 @@ const std::vector<Flag>& Flags() {
        [](Options& o, const std::string& v) {
          return Number<std::uint64_t>(v, 0, UINT64_MAX, o.site.seed);
        }},
-      {"mix", true, [](Options& o, const std::string& v) { return ReadMix(v, o.mix); }},
+      {"mix", true,
+       [](Options& o, const std::string& v) {
+         o.mix_all = v == "all";
+         return ReadMix(v, o.mix);
+       }},
       {"persistent", true,
        [](Options& o, const std::string& v) {
          return Number(v, 0u, 100u, o.site.persistent_percent);
        }},
       {"mqtt5", true,
        [](Options& o, const std::string& v) { return Number(v, 0u, 100u, o.site.mqtt5_percent); }},
-      {"files", true, [](Options& o, const std::string& v) { return ReadFiles(v, o.site.files); }},
+      {"files", true, [](Options& o, const std::string& v) { return ReadFiles(v, o.files); }},
       {"slow-bytes", true,
        [](Options& o, const std::string& v) {
          return Number<std::int64_t>(v, 1, 1'000'000'000, o.site.slow_bytes);
@@ -249,6 +268,70 @@ const std::vector<Flag>& Flags() {
   return flags;
 }
 
+// Of a product, a device, a component.
+bool IsName(std::string_view text) {
+  return !text.empty() && text.size() <= 64 &&
+         text.find_first_not_of(
+             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") ==
+             std::string_view::npos;
+}
+
+int Usage(const std::string& what) {
+  std::fprintf(stderr, "ota-fleet: %s (see ota-fleet --help)\n", what.c_str());
+  return kExitUsage;
+}
+
+// What is not said follows from the dialect. An exit code, or nothing.
+std::optional<int> Complete(Options& options) {
+  auto& site = options.site;
+  const auto& dialect = *site.dialect;
+  site.user = site.user.empty() ? dialect.User() : site.user;
+  site.client_id = site.client_id.empty() ? dialect.ClientId() : site.client_id;
+  if (site.components.empty()) {
+    site.components = {{dialect.NamesTasks() ? "main" : "default", "1.0"}};
+  }
+  site.files = options.files.value_or(dialect.NamesTasks() ? Files::kMixed : Files::kHttp);
+  const auto last = site.prefix + std::to_string(options.first + options.devices - 1);
+  for (const auto& [option, name] :
+       {std::pair<std::string, std::string>{"--product", site.product}, {"--prefix", last}}) {
+    if (!IsName(name)) {
+      return Usage(option + ": '" + name +
+                   "' cannot be a name: 1 to 64 characters of A-Z a-z 0-9 . _ : -");
+    }
+  }
+  for (const auto& [name, version] : site.components) {
+    if (!IsName(name) || version.empty() || version.size() > 64) {
+      return Usage("--component: '" + name + "=" + version + "' is not allowed");
+    }
+  }
+  if (dialect.NamesTasks()) {
+    return std::nullopt;
+  }
+  if (site.files == Files::kBlocks || site.files == Files::kMixed) {
+    return Usage("--files: devices of this dialect fetch over http or pretended");
+  }
+  if (site.components.size() > 1) {
+    return Usage("--component: devices of this dialect have one here");
+  }
+  for (const auto behaviour : kNeedTasks) {
+    auto& share = Share(options.mix, behaviour);
+    if (share > 0 && !options.mix_all) {
+      return Usage("--mix: " + std::string(NameOf(behaviour)) + " is of the native dialect only");
+    }
+    share = 0;
+  }
+  return std::nullopt;
+}
+
+// Said before the run, not after it.
+bool CanWrite(const char* option, const std::string& path) {
+  if (path.empty() || std::ofstream(path, std::ios::app)) {
+    return true;
+  }
+  std::fprintf(stderr, "ota-fleet: %s: '%s': %s\n", option, path.c_str(), std::strerror(errno));
+  return false;
+}
+
 // An exit code, or nothing when the run may begin.
 std::optional<int> Read(int argc, char** argv, Options& options) {
   const auto& flags = Flags();
@@ -260,51 +343,43 @@ std::optional<int> Read(int argc, char** argv, Options& options) {
   table.push_back({});
   options.site.dialect = DialectOf("native");
   int at = 0;
-  for (int found = 0; (found = getopt_long(argc, argv, "h", table.data(), &at)) != -1;) {
+  opterr = 0;
+  for (int found = 0; (found = getopt_long(argc, argv, ":h", table.data(), &at)) != -1;) {
     if (found == 'h') {
       std::fputs(kHelp, stdout);
       return 0;
     }
     const auto& flag = flags[static_cast<std::size_t>(at)];
-    if (found != 0) {
-      return kExitUsage;
+    if (found == ':') {
+      return Usage(std::string(argv[optind - 1]) + " needs a value");
     }
-    if (!flag.read(options, optarg != nullptr ? optarg : "")) {
-      std::fprintf(stderr, "ota-fleet: --%s: '%s' is not allowed (see ota-fleet --help)\n",
-                   flag.name, optarg != nullptr ? optarg : "");
-      return kExitUsage;
+    if (found != 0) {
+      return Usage(std::string("'") + argv[optind - 1] + "' is no option, or takes no value");
+    }
+    const std::string value = optarg != nullptr ? optarg : "";
+    if (!flag.read(options, value)) {
+      return Usage(std::string("--") + flag.name + ": '" + value + "' is not allowed");
     }
   }
   if (optind < argc) {
-    std::fprintf(stderr, "ota-fleet: '%s' is no option (see ota-fleet --help)\n", argv[optind]);
-    return kExitUsage;
+    return Usage(std::string("'") + argv[optind] + "' is no option");
   }
-  auto& site = options.site;
-  site.user = site.user.empty() ? site.dialect->User() : site.user;
-  if (site.components.empty()) {
-    site.components = {{site.dialect->NamesTasks() ? "main" : "default", "1.0"}};
-  }
-  site.client_id = site.client_id.empty() ? site.dialect->ClientId() : site.client_id;
-  if (!site.dialect->NamesTasks() &&
-      (site.files == Files::kBlocks || site.files == Files::kMixed || site.components.size() > 1 ||
-       options.mix.at(static_cast<std::size_t>(Behaviour::kRefusing)) > 0 ||
-       options.mix.at(static_cast<std::size_t>(Behaviour::kPostponing)) > 0 ||
-       options.mix.at(static_cast<std::size_t>(Behaviour::kRollingBack)) > 0)) {
-    std::fputs("ota-fleet: --dialect: see there for what needs the native one\n", stderr);
-    return kExitUsage;
+  if (const auto code = Complete(options)) {
+    return code;
   }
   addrinfo hints{};
   hints.ai_family = AF_INET;
   addrinfo* found = nullptr;
   if (getaddrinfo(options.host.c_str(), nullptr, &hints, &found) != 0) {
-    std::fprintf(stderr, "ota-fleet: --host: '%s' has no IPv4 address\n", options.host.c_str());
-    return kExitUsage;
+    return Usage("--host: '" + options.host + "' has no IPv4 address");
   }
   options.site.broker = *reinterpret_cast<const sockaddr_in*>(found->ai_addr);
   options.site.broker.sin_port = htons(static_cast<std::uint16_t>(options.port));
   freeaddrinfo(found);
   if (options.site.spread_addresses && options.host != "127.0.0.1") {
-    std::fputs("ota-fleet: --spread-addresses is for --host 127.0.0.1\n", stderr);
+    return Usage("--spread-addresses is for --host 127.0.0.1");
+  }
+  if (!CanWrite("--outcomes", options.outcomes) || !CanWrite("--json", options.json)) {
     return kExitUsage;
   }
   return std::nullopt;
@@ -382,25 +457,32 @@ class Run {
   }
 
   int Go() {
-    started_ = Now();
+    started_ = settled_at_ = said_at_ = Now();
     ConnectSome();
     herd_.Set(options_.herd_at);
     look_.Set(100 * kMs);
     loop_.Run();
     const auto took = Now() - started_;
-    figures_.Count("ms until all were at their end",
-                   static_cast<std::uint64_t>((settled_at_ - started_) / kMs));
+    bool all = true;
     for (const auto& device : devices_) {
       if (!AtEnd(*device)) {
-        figures_.Wrong("not at its end", device->name().device,
-                       device->Outcome() + ": " + device->Where());
+        all = false;
+        figures_.Wrong("not at its end", device->name().device, device->Where());
+      } else if (!device->ended()) {
+        figures_.Count("had no task");
       }
     }
-    Write();
+    if (all) {
+      figures_.Count("ms until all were at their end",
+                     static_cast<std::uint64_t>((settled_at_ - started_) / kMs));
+    }
+    if (!Write()) {
+      figures_.Wrong("a file was not written", "ota-fleet", std::strerror(errno));
+    }
     for (const auto& device : devices_) {
       device->Leave();
     }
-    std::printf("%u devices of %s, seed %llu, %.1f s\n\n%s", options_.devices,
+    std::printf("%u devices of product %s, seed %llu, %.1f s\n\n%s", options_.devices,
                 options_.site.product.c_str(), static_cast<unsigned long long>(options_.site.seed),
                 static_cast<double>(took) / static_cast<double>(kSecond), ToText(figures_).c_str());
     return figures_.problems.empty() ? 0 : kExitProblems;
@@ -414,12 +496,13 @@ class Run {
   }
 
   void ConnectSome() {
-    const unsigned some = options_.rate == 0 ? options_.devices : std::max(options_.rate / 100, 1u);
-    for (unsigned i = 0; i < some && begun_ < devices_.size(); ++i) {
+    const auto due = options_.rate == 0 ? std::int64_t{options_.devices}
+                                        : 1 + (Now() - started_) * options_.rate / kSecond;
+    while (begun_ < devices_.size() && static_cast<std::int64_t>(begun_) < due) {
       devices_[begun_++]->Connect();
     }
     if (begun_ < devices_.size()) {
-      connect_.Set(options_.rate >= 100 ? 10 * kMs : kSecond / options_.rate);
+      connect_.Set(std::max(10 * kMs, kSecond / options_.rate));
     }
   }
 
@@ -444,9 +527,14 @@ class Run {
     }
     if (!options_.quiet && now - said_at_ > 5 * kSecond) {
       said_at_ = now;
-      std::fprintf(stderr, "ota-fleet: %.0f s: %u of %u at their end\n",
+      std::fprintf(stderr, "ota-fleet: %.0f s: %u of %u at their end%s\n",
                    static_cast<double>(now - started_) / static_cast<double>(kSecond), ended,
-                   options_.devices);
+                   options_.devices, Trouble().c_str());
+    }
+    if (now - started_ > 5 * kSecond && !options_.site.may_lose &&
+        figures_.counters.count("connections") == 0) {
+      loop_.Stop();  // it is the wrong address, or the wrong user
+      return;
     }
     const bool settled = now - settled_at_ >= options_.settle;
     const bool late = now - started_ >= std::max(options_.timeout, options_.duration);
@@ -457,16 +545,30 @@ class Run {
     look_.Set(std::min(100 * kMs, std::max(options_.settle / 4, 5 * kMs)));
   }
 
-  void Write() {
+  // What went wrong so far, for the line of progress.
+  std::string Trouble() const {
+    std::string text;
+    for (const auto& [kind, problem] : figures_.problems) {
+      text += ", " + std::to_string(problem.count) + " x " + kind;
+    }
+    return text;
+  }
+
+  bool Write() {
+    bool written = true;
     if (!options_.outcomes.empty()) {
       std::ofstream file(options_.outcomes);
       for (const auto& device : devices_) {
         file << device->Outcome() << "\n";
       }
+      written = !file.flush().fail();
     }
     if (!options_.json.empty()) {
-      std::ofstream(options_.json) << ToJson(figures_);
+      std::ofstream file(options_.json);
+      file << ToJson(figures_);
+      written = !file.flush().fail() && written;
     }
+    return written;
   }
 
   Options options_;
