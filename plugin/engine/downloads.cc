@@ -46,6 +46,7 @@ core::Result<std::unique_ptr<Downloads>> Downloads::Start(const Options& options
   }
   downloads->store_fd_ = std::make_shared<const package::Descriptor>(std::move(*store));
   downloads->files_ = std::make_shared<package::Files>(std::move(*served));
+  downloads->directory_ = options.packages;
   downloads->lifetime_ = core::seconds(options.download_lifetime);
   if (options.download_base) {
     auto base = package::CheckBase(*options.download_base);
@@ -319,8 +320,17 @@ void Downloads::Check() {
     }
   }
   checking_ = workers_->Submit(
-      package::Workers::Length::kLong,
-      [this, files = std::move(files), fd = store_fd_](const std::stop_token& stop) {
+      package::Workers::Length::kLong, [this, files = std::move(files), fd = store_fd_,
+                                        directory = directory_](const std::stop_token& stop) {
+        if (!package::IsStore(fd->get(), directory)) {
+          inbox_.Post([this] {
+            checking_ = false;
+            if (OpenAgain()) {
+              Check();
+            }
+          });
+          return;
+        }
         std::vector<store::PackageFile> differ;
         for (const Known& known : files) {
           if (stop.stop_requested()) {
@@ -450,15 +460,22 @@ std::vector<std::pair<std::int64_t, std::int64_t>> Downloads::TakeSigns() {
   return std::exchange(signs_, {});
 }
 
+core::Result<void> Downloads::OpenAgain() {
+  auto store = package::OpenStore(directory_);
+  auto served = package::OpenStore(directory_);
+  if (!store || !served) {
+    return tl::unexpected((store ? served : store).error());
+  }
+  store_fd_ = std::make_shared<const package::Descriptor>(std::move(*store));
+  files_->SetStore(std::move(*served));
+  return {};
+}
+
 std::vector<LogLine> Downloads::Reload(const Options& options) {
   std::vector<LogLine> lines;
-  auto store = package::OpenStore(options.packages);
-  auto served = package::OpenStore(options.packages);
-  if (store && served) {
-    store_fd_ = std::make_shared<const package::Descriptor>(std::move(*store));
-    files_->SetStore(std::move(*served));
-  } else {
-    lines.push_back({LogLevel::kError, "reload: " + (store ? served : store).error().message +
+  directory_ = options.packages;
+  if (auto opened = OpenAgain(); !opened) {
+    lines.push_back({LogLevel::kError, "reload: " + opened.error().message +
                                            "; the directory opened before stays in use"});
   }
   if (key_) {

@@ -65,8 +65,9 @@ class Downloads {
   void ServeDue(const std::function<bool(const BlockJob&)>& wanted);
   std::optional<std::chrono::steady_clock::time_point> next_block() const { return blocks_.Next(); }
 
-  // Has a worker look whether every file is still what it was, and whether a missing one has come.
-  // About once a minute.
+  // Has a worker look whether the store directory is still the one that its path names (a disk may
+  // be mounted there by now), whether every file is still what it was, and whether a missing one
+  // has come. About once a minute.
   void Check();
 
   // Opens key and store directory again (SIGHUP). Gives log lines for what failed; what failed
@@ -104,6 +105,7 @@ class Downloads {
   void HashAgain(std::int64_t file);
   void Sign(std::int64_t device, std::int64_t file);
   void Submit();
+  core::Result<void> OpenAgain();  // the store directory
   void BuildTable();
   void Read(BlockJob job);
   void Refuse(const BlockJob& job, core::ReplyCode code, std::string why);
@@ -111,6 +113,7 @@ class Downloads {
   Inbox& inbox_;
   Outbox& outbox_;
   BlockQueue blocks_;
+  std::string directory_;
   std::shared_ptr<const package::Descriptor> store_fd_;
   std::shared_ptr<package::Files> files_;
   std::unique_ptr<package::AddressKey> key_;  // null: another web server serves `base_`

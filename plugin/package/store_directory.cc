@@ -127,6 +127,13 @@ core::Result<Descriptor> OpenStore(const std::string& path) {
   return store;
 }
 
+bool IsStore(int store, const std::string& path) {
+  struct stat open {};
+  struct stat named {};
+  return ::stat(path.c_str(), &named) != 0 || ::fstat(store, &open) != 0 ||
+         (open.st_dev == named.st_dev && open.st_ino == named.st_ino);
+}
+
 core::Result<Descriptor> OpenInside(int store, std::string_view path) {
   if (!IsPlainRelative(path)) {
     return Fail(ErrorCode::kInvalidArgument,

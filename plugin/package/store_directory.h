@@ -34,6 +34,10 @@ using Progress = std::function<bool(std::int64_t done, std::int64_t total)>;
 // opened: a mistake of the configuration.
 core::Result<Descriptor> OpenStore(const std::string& path);
 
+// Whether the open directory `store` is the one that `path` names now. One that cannot be looked at
+// is no other one.
+bool IsStore(int store, const std::string& path);
+
 // Opens the regular, non-empty file `path` (relative, at most 255 bytes, no `.`, `..` or empty
 // component) inside `store` for reading. No symbolic link is followed, also not one that stays
 // inside. Fails with kInvalidArgument (the path), kNotFound (no such file), kCorruption (not a

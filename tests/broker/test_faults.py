@@ -316,6 +316,21 @@ def test_the_package_store_goes_away_and_comes_back(site):
         assert site.task(d.name)["state"] == "succeeded"
 
 
+def test_a_package_store_that_is_another_one_by_now_is_found(site):
+    """As when a disk is mounted after the broker has started, or taken out and put in again, and nobody tells the broker.
+    It looks each minute."""
+    site.pump()
+    d = Device(site)
+    d.report()
+    download = d.accept(d.take("plan"))
+    site.store.rename(site.directory / "away")
+    shutil.copytree(site.directory / "away", site.store)
+    site.package(version="3.0", wait=False)  # its file is in the new one alone
+    eventually(lambda: [row["state"] for row in site.package_states("pump", "main-3.0")] == ["ready"], 90, "a package that is ready")
+    assert d.install(download)["code"] == 200
+    assert site.task("d1")["state"] == "succeeded"
+
+
 def test_the_port_of_the_download_server_is_taken(make_site):
     """A mistake of the configuration: the broker says which address, and does not start half."""
     site = make_site(start=False)

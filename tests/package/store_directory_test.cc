@@ -29,6 +29,19 @@ TEST(OpenInside, OpensFilesAlsoInFolders) {
   EXPECT_TRUE(OpenInside(scratch.store(), "..hidden"));
 }
 
+TEST(OpenStore, AnotherDirectoryOfThatNameIsAnotherStore) {
+  const Scratch scratch;
+  const std::string path = scratch.Path("store");
+  fs::create_directory(path);
+  const auto store = OpenStore(path);
+  ASSERT_TRUE(store);
+  EXPECT_TRUE(IsStore(store->get(), path));
+  fs::rename(path, scratch.Path("away"));
+  EXPECT_TRUE(IsStore(store->get(), path)) << "what is not there is no other one";
+  fs::create_directory(path);
+  EXPECT_FALSE(IsStore(store->get(), path));
+}
+
 TEST(OpenInside, RefusesPathsThatAreNotPlain) {
   using namespace std::string_literals;
   const Scratch scratch;
