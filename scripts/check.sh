@@ -111,7 +111,7 @@ check_fleet() {
 
 check_broker() {
   configure "$top/build-asan" -DOTA_SANITIZE=address,undefined
-  ninja -C "$top/build-asan" -j "$jobs" --quiet mosquitto_ota otactl
+  ninja -C "$top/build-asan" -j "$jobs" --quiet mosquitto_ota mosquitto_ota_faults otactl ota-fleet ota-device
   # Leaks are Mosquitto's own at its end; the unit tests look for ours.
   OTA_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0 ctest --test-dir "$top/build-asan" --output-on-failure -L broker -E broker_load -j "$jobs"
