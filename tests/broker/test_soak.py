@@ -43,9 +43,12 @@ def test_nothing_grows_without_bound(make_site):
             figures.append(measure(site))
     finally:
         fleet.terminate() if fleet.poll() is None and not HOUR else None
-        fleet.communicate(timeout=SECONDS)
+        text = fleet.communicate(timeout=SECONDS)[0]
     print(json.dumps({"rounds": number, "first": figures[0], "middle": figures[len(figures) // 2], "last": figures[-1]}))
     assert number >= 5 and site.alive()
+    heard = json.loads((site.directory / "figures.json").read_text())
+    assert set(heard["problems"]) <= {"not at its end"}, text[-4000:]  # a plan may end under a device
+    assert heard["counters"]["connections broken by themselves"] > DEVICES  # a third of them, and in each plan
     assert site.integrity() == ["ok"]
     assert site.one("SELECT count(*) AS n FROM (SELECT device_id FROM task WHERE ended_ms=0 GROUP BY device_id HAVING count(*) > 1)")["n"] == 0
     middle, last = figures[len(figures) // 2], figures[-1]

@@ -478,8 +478,7 @@ void Device::OnPlan(const Downlink& plan) {
   fetch_.Stop();
   work_timer_.Cancel();
   content_.clear();
-  task_ = plan.task;
-  holds_task_ = true;
+  Begin(plan.task);
   plan_at_ = Now();
   phase_ = Phase::kOffered;
   if (behaviour_ == Behaviour::kRefusing) {
@@ -540,8 +539,7 @@ void Device::OnDownload(Downlink download) {
     plan_at_ = Now();
   }
   fetch_.Stop();
-  task_ = download.task;
-  holds_task_ = true;
+  Begin(download.task);
   download_ = download;
   phase_ = Phase::kFetching;
   failed_ = false;
@@ -596,6 +594,12 @@ void Device::Forget(std::string_view end) {
     }
   }
   End(end);
+}
+
+void Device::Begin(const std::string& task) {
+  flaps_ = task == task_ ? flaps_ : 0;
+  task_ = task;
+  holds_task_ = true;
 }
 
 void Device::End(std::string_view end) {

@@ -22,7 +22,7 @@ namespace ota::fleet {
 enum class Behaviour {
   kPlain,
   kSlow,      // downloads a few bytes a second, thinks before every step
-  kFlapping,  // its connection breaks at random moments
+  kFlapping,  // its connection breaks at random moments, up to five in a task
   kHerd,      // all of them lose their connection at one moment and come back at once
   kRefusing,
   kPostponing,     // each task once
@@ -134,6 +134,7 @@ class Device : private ClientOwner {
   void Install();
   void Fail(int code);
   void Reboot(const std::string& version, Phase phase);
+  void Begin(const std::string& task);
   void End(std::string_view end);
   void After(std::int64_t delay, std::function<void()> what);
   bool FailsAt(int code) const;
