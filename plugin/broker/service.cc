@@ -31,7 +31,7 @@ Service::Service(engine::Options options)
       presence_(inbox_),
       sink_{[](const engine::LogLine& line) { Log(line.level, line.text); },
             [this](const core::DeviceKey& device) { return presence_.Live(device); },
-            [](const engine::Message& message) { Publish(message); },
+            [this](engine::Message message) { Send(std::move(message)); },
             [this](const engine::Message& message) {
               inbox_.AddUndelivered(message.device, message.connection);
             }} {}
@@ -90,6 +90,17 @@ void Service::Tick() {
   }
   ThrowOut();
   outbox_.Drain(sink_);
+}
+
+// The queue of a session that stays may be full of blocks from before, and what the broker drops of
+// a message to a client it leaks. Such a session keeps its subscriptions, too.
+void Service::Send(engine::Message message) {
+  if (message.lane == engine::Lane::kBlock && !message.client.empty() &&
+      !mosquitto_client_clean_session(
+          static_cast<const struct mosquitto*>(presence_.ClientOf(message.device)))) {
+    message.client.clear();
+  }
+  Publish(message);
 }
 
 std::uint64_t Service::Seen(const core::DeviceKey& device, const struct mosquitto* client,

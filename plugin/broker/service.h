@@ -112,6 +112,8 @@ class Service {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // Hands to the broker what is for the live connection of its device.
+  void Send(engine::Message message);
   // Answers a report that is the last one again, unless something of the device is on its way.
   bool AnswerAgain(const dialect::Dialect& dialect, const core::DeviceKey& device,
                    std::uint64_t connection, std::string_view payload);

@@ -14,8 +14,9 @@ constexpr std::size_t kLongestUrl = 254;
 constexpr std::int64_t kExpiryStep = 60;
 constexpr core::seconds kDropLine{60};
 // Blocks to a client itself, in one connection. It may read none of them, and what the broker drops
-// of them it leaks: above its max_queued_messages (1000 unless it is told otherwise).
-constexpr int kBlocksToClient = 900;
+// of them it leaks: above its max_queued_messages (1000 unless it is told otherwise), of which
+// other messages to it need 300 in an hour.
+constexpr int kBlocksToClient = 600;
 // A message that does not fit puts its task back and lets the next one try: at most this often per
 // event.
 constexpr int kMaxUnsendable = 8;

@@ -89,6 +89,11 @@ std::uint64_t Presence::Live(const core::DeviceKey& device) const {
   return found == devices_.end() ? 0 : found->second.generation;
 }
 
+const void* Presence::ClientOf(const core::DeviceKey& device) const {
+  const auto found = devices_.find(device);
+  return found == devices_.end() ? nullptr : found->second.client;
+}
+
 std::uint64_t Presence::LiveOn(const core::DeviceKey& device, const void* client) const {
   const auto found = devices_.find(device);
   return found == devices_.end() || found->second.client != client ? 0 : found->second.generation;

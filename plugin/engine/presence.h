@@ -53,6 +53,9 @@ class Presence {
   // The generation of the device's connection; 0 when it is away.
   std::uint64_t Live(const core::DeviceKey& device) const;
 
+  // The client on whose connection the device is; null when it is away.
+  const void* ClientOf(const core::DeviceKey& device) const;
+
   // As Live, but 0 also when the device is on another connection than that of `client`.
   std::uint64_t LiveOn(const core::DeviceKey& device, const void* client) const;
 
