@@ -173,38 +173,46 @@ void Engine::Close() {
 }
 
 void Engine::Run() {
-  while (true) {
-    // A commit that failed is not tried again in a hurry: the disk is full, or worse.
-    Take(fault_.empty() ? steady_clock::duration(kPoll) : steady_clock::duration(kRetry));
-    if (end_broker_ && ticks_() > 0) {
-      // Not before the broker runs: it would die of the signal, and the log line with it.
-      end_broker_ = false;
-      ::kill(::getpid(), SIGTERM);
-    }
-    ServeBlocks();
-    const bool stopping = stopping_.load();
-    if (store_ == nullptr && !Open()) {
-      Refuse();
-      if (stopping) {
-        return;
+  for (bool goes_on = true; goes_on;) {
+    try {
+      goes_on = Round();
+    } catch (const std::exception& exception) {  // no memory; it would end the broker
+      if (store_ != nullptr) {
+        Abandon();
       }
-      continue;
-    }
-    if (fault_.empty() || stopping || steady_clock::now() >= retry_at_) {
-      store::Status status = Turn();
-      if (!status && one_by_one_) {
-        status = Turn();
-      }
-      if (!status) {
-        Fault(status.error());
-      } else if (!fault_.empty()) {
-        Recovered();
-      }
-    }
-    if (last_turn_ || (stopping && (!fault_.empty() || PastStop()))) {
-      return;
+      Fault({core::ErrorCode::kInternal, std::string("the engine: ") + exception.what()});
+      goes_on = !stopping_.load();
     }
   }
+}
+
+// Gives false at the end.
+bool Engine::Round() {
+  // A commit that failed is not tried again in a hurry: the disk is full, or worse.
+  Take(fault_.empty() ? steady_clock::duration(kPoll) : steady_clock::duration(kRetry));
+  if (end_broker_ && ticks_() > 0) {
+    // Not before the broker runs: it would die of the signal, and the log line with it.
+    end_broker_ = false;
+    ::kill(::getpid(), SIGTERM);
+  }
+  ServeBlocks();
+  const bool stopping = stopping_.load();
+  if (store_ == nullptr && !Open()) {
+    Refuse();
+    return !stopping;
+  }
+  if (fault_.empty() || stopping || steady_clock::now() >= retry_at_) {
+    store::Status status = Turn();
+    if (!status && one_by_one_) {
+      status = Turn();
+    }
+    if (!status) {
+      Fault(status.error());
+    } else if (!fault_.empty()) {
+      Recovered();
+    }
+  }
+  return !last_turn_ && !(stopping && (!fault_.empty() || PastStop()));
 }
 
 // Takes what is there, or waits for it. While a batch is in hand no further uplinks are taken.
@@ -342,6 +350,7 @@ bool Engine::Open() {
     return signatures_.Check(product, public_key, package);
   };
   options.may_create = !timeline_;  // else there was one
+  options.truncated = truncated_;
   options.durable = options_.durability == Durability::kFull;
   auto opened = store::Store::Open(options_.database, clocks.wall, std::move(options));
   if (!opened) {
@@ -349,6 +358,8 @@ bool Engine::Open() {
     return false;
   }
   store_ = std::move(*opened);
+  truncated_ = false;
+  short_since_.reset();
   const store::Opening& opening = store_->opening();
   const core::Instant last = opening.last_commit.value_or(clocks.wall);
   if (!timeline_) {

@@ -76,13 +76,16 @@ class Engine {
 
   core::Result<void> Prepare();
   void Run();
+  bool Round();
   void Close();
   void Take(std::chrono::steady_clock::duration wait);
   bool Open();
   bool IsDue(Monotonic now);
   store::Status Turn();
   store::Status CheckFile();
+  store::Status CheckSize(Monotonic now);
   void Undone();
+  void Abandon();
   store::Status TurnInside(core::Now now, Timeline& timeline);
   store::Status LoadCatalogue(core::Now now);
   store::Status Changes(core::Now now, Timeline& timeline);
@@ -161,7 +164,9 @@ class Engine {
   Monotonic next_repeated_{};  // who the broker thread has answered is asked for
   Monotonic next_minute_{};
   Monotonic next_second_{};
-  Monotonic next_look_{};  // whether another file stands in the database's place
+  Monotonic next_look_{};                 // whether another file stands in the database's place
+  std::optional<Monotonic> short_since_;  // the file is shorter than its header says
+  bool truncated_ = false;                // for so long that somebody has truncated it
   Monotonic next_health_{};
   Monotonic fault_said_{};
   std::string fault_;

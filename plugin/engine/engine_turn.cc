@@ -23,6 +23,8 @@ using std::chrono::steady_clock;
 
 // How often the engine looks whether another file stands in the database's place.
 constexpr milliseconds kLook{250};
+// Another program's checkpoint leaves the file shorter than its header says for less than this.
+constexpr seconds kShort{2};
 constexpr seconds kSeen{60};  // last seen is written this often, a slice in each turn
 constexpr std::size_t kSeenSlice = 500;
 constexpr std::size_t kSeenAtStop = 20'000;  // of more devices it stays up to a minute old
@@ -81,6 +83,17 @@ store::Status Engine::CheckFile() {
                         " was removed or replaced while the broker runs");
 }
 
+// Somebody may truncate the file, which SQLite does not notice before it needs what is gone.
+store::Status Engine::CheckSize(Monotonic now) {
+  if (!store_->IsShort()) {
+    short_since_.reset();
+    return {};
+  }
+  short_since_ = short_since_.value_or(now);
+  truncated_ = now - *short_since_ >= kShort;
+  return truncated_ ? store_->Truncated() : store::Status{};
+}
+
 void Engine::Undone() {
   silences_ = 0;
   topology_.Undone();
@@ -89,12 +102,24 @@ void Engine::Undone() {
   downloads_->Undone();
 }
 
+// What is in hand stays there, to be tried again.
+void Engine::Abandon() {
+  store_->Rollback();
+  Undone();
+  reload_catalogue_ = reload_files_ = read_journal_ = true;
+  wake_all_ = true;
+  telemetry_at_ = 0;
+  zones_ = false;
+}
+
 store::Status Engine::Turn() {
   const Monotonic monotonic = steady_clock::now();
   NoteStandstill(monotonic);
   if (monotonic >= next_look_) {
     next_look_ = monotonic + kLook;
-    if (auto status = CheckFile(); !status) {
+    auto status = CheckFile();
+    status = status ? CheckSize(monotonic) : status;
+    if (!status) {
       Undone();
       return status;
     }
@@ -142,12 +167,7 @@ store::Status Engine::Turn() {
   }
   if (!status) {
     one_by_one_ = store_->spoiled();
-    store_->Rollback();
-    Undone();
-    reload_catalogue_ = reload_files_ = read_journal_ = true;
-    wake_all_ = true;
-    telemetry_at_ = 0;
-    zones_ = false;
+    Abandon();
     return status;
   }
   one_by_one_ = false;

@@ -12,6 +12,7 @@
 #include <charconv>
 #include <condition_variable>
 #include <cstring>
+#include <exception>
 #include <limits>
 #include <mutex>
 #include <optional>
@@ -448,7 +449,11 @@ MHD_Result Server::State::OnRequest(void* self, MHD_Connection* connection, cons
   if (*body_size != 0) {
     return MHD_NO;  // closes: a GET with a body is nothing that a device sends
   }
-  return state.Handle(connection, url, head, request);
+  try {
+    return state.Handle(connection, url, head, request);
+  } catch (const std::exception&) {  // no memory: in libmicrohttpd it would end the broker
+    return MHD_NO;
+  }
 }
 
 ssize_t Server::State::OnRead(void* download, std::uint64_t position, char* to, std::size_t room) {

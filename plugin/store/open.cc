@@ -21,6 +21,8 @@ namespace ota::store {
 namespace {
 
 constexpr std::size_t kHeaderBytes = 100;  // https://www.sqlite.org/fileformat.html section 1.3
+constexpr std::size_t kPageSizeAt = 16;
+constexpr std::size_t kPagesAt = 28;
 constexpr std::size_t kUserVersionAt = 60;
 constexpr std::size_t kApplicationIdAt = 68;
 constexpr std::int64_t kCheckedBytes = 8 << 20;  // a file up to this size is checked as a whole
@@ -44,6 +46,13 @@ tl::unexpected<core::Error> SystemError(const std::filesystem::path& path, const
   return core::Fail(
       core::ErrorCode::kUnavailable,
       Named(path) + ": " + what + ": " + std::generic_category().message(code) + "; " + remedy);
+}
+
+std::string TruncatedText(const std::filesystem::path& path) {
+  return Named(path) +
+         ": was truncated while the broker ran; stop the broker, keep a copy of it and of what "
+         "lies "
+         "beside it, and put back a backup (otactl restore)";
 }
 
 constexpr const char* kPermissions =
@@ -93,9 +102,19 @@ core::Result<bool> MakeFile(const std::filesystem::path& path, bool may_create) 
   return true;
 }
 
-std::int64_t BigEndian(const std::array<unsigned char, kHeaderBytes>& bytes, std::size_t at) {
+using Header = std::array<unsigned char, kHeaderBytes>;
+
+std::int64_t BigEndian(const Header& bytes, std::size_t at) {
   return (std::int64_t{bytes.at(at)} << 24) | (std::int64_t{bytes.at(at + 1)} << 16) |
          (std::int64_t{bytes.at(at + 2)} << 8) | std::int64_t{bytes.at(at + 3)};
+}
+
+// What of the pages that the header tells of is not there, in bytes.
+std::int64_t Missing(const Header& bytes, std::int64_t size) {
+  const std::int64_t told = (std::int64_t{bytes.at(kPageSizeAt)} << 8) | bytes.at(kPageSizeAt + 1);
+  const std::int64_t page = told == 1 ? 65536 : told;
+  const auto least = static_cast<std::int64_t>(kHeaderBytes);
+  return std::max(std::max(BigEndian(bytes, kPagesAt) * page, least) - size, std::int64_t{0});
 }
 
 Status CheckNumbers(const std::filesystem::path& path, std::int64_t application,
@@ -117,13 +136,13 @@ Status CheckNumbers(const std::filesystem::path& path, std::int64_t application,
 }
 
 // Reads the header without SQLite, which would write into the file's directory: what is not ours
-// stays untouched. An empty file passes.
-Status CheckHeader(const std::filesystem::path& path) {
+// stays untouched. An empty file passes. `truncated`: so it was when it was last open.
+Status CheckHeader(const std::filesystem::path& path, bool truncated) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) {
     return SystemError(path, "cannot be read", kPermissions);
   }
-  std::array<unsigned char, kHeaderBytes> bytes{};
+  Header bytes{};
   const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(), 0);
   if (got == 0) {
     return {};
@@ -136,6 +155,10 @@ Status CheckHeader(const std::filesystem::path& path) {
                           ": is not a SQLite database; put back a backup (otactl "
                           "restore) or give another path");
   }
+  struct stat facts = {};
+  if (truncated && ::fstat(file.get(), &facts) == 0 && Missing(bytes, facts.st_size) > 0) {
+    return core::Fail(core::ErrorCode::kCorruption, TruncatedText(path));
+  }
   const std::int64_t application = BigEndian(bytes, kApplicationIdAt);
   // 0: not written yet, or still in the write-ahead log only; SQLite tells.
   return CheckNumbers(path, application == 0 ? kApplicationId : application,
@@ -145,7 +168,8 @@ Status CheckHeader(const std::filesystem::path& path) {
 Status SetUp(Store::Impl& impl) {
   SQLite::Database& database = impl.database;
   sqlite3* handle = database.getHandle();
-  // Until the numbers are known nothing may move from the write-ahead log into the file.
+  // Until it is known that the file is ours and whole, nothing may move from the write-ahead log
+  // into it.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   const int version = database.execAndGet("PRAGMA user_version").getInt();
   const int application = database.execAndGet("PRAGMA application_id").getInt();
@@ -154,7 +178,6 @@ Status SetUp(Store::Impl& impl) {
     return known;
   }
   impl.opening.created = empty;
-  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
 
   if (database.execAndGet("PRAGMA journal_mode = WAL").getString() != "wal") {
     return core::Fail(core::ErrorCode::kUnavailable,
@@ -181,6 +204,7 @@ Status SetUp(Store::Impl& impl) {
                             "restore)");
     }
   }
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   return {};
 }
 
@@ -234,7 +258,7 @@ bool LogIsAnothers(const std::filesystem::path& path, const std::optional<Marker
   {
     // The running database is always in write-ahead mode, a backup (VACUUM INTO) never.
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::array<unsigned char, kHeaderBytes> bytes{};
+    Header bytes{};
     if (::pread(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
       return false;
     }
@@ -395,7 +419,7 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
   if (!made) {
     return tl::unexpected(made.error());
   }
-  if (Status header = CheckHeader(path); !header) {
+  if (Status header = CheckHeader(path, options.truncated); !header) {
     return tl::unexpected(header.error());
   }
   std::unique_ptr<Store> store;
@@ -458,9 +482,32 @@ bool Store::LogReplaced() const {
          Differs(Beside(impl_->path, "-shm"), impl_->index_file);
 }
 
+bool Store::IsShort() const {
+  sqlite3* handle = impl_->database.getHandle();
+  sqlite3_file* file = nullptr;
+  sqlite3_int64 size = 0;
+  // Through SQLite's own descriptor: to close another one would drop its locks.
+  if (sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+      file == nullptr || file->pMethods->xFileSize(file, &size) != SQLITE_OK) {
+    return false;
+  }
+  Header bytes{};
+  const int read = file->pMethods->xRead(file, bytes.data(), static_cast<int>(bytes.size()), 0);
+  return (read == SQLITE_OK || read == SQLITE_IOERR_SHORT_READ) && Missing(bytes, size) > 0;
+}
+
+Status Store::Truncated() const {
+  return core::Fail(core::ErrorCode::kCorruption, TruncatedText(impl_->path));
+}
+
 Store::~Store() {
   Rollback();
   if (!impl_->opened) {
+    return;
+  }
+  if (IsShort()) {
+    // What is in the log stays there.
+    sqlite3_db_config(impl_->database.getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     return;
   }
   // Into the file that is open, wherever it lies now: who puts it back loses nothing.

@@ -143,7 +143,7 @@ Status Store::Commit(core::Instant wall) {
       impl_->WriteMarker();
     }
     // A log that has become shorter was moved into the main file by another program.
-    if (impl_->log_pages >= kLogPages || impl_->log_pages < log_pages) {
+    if ((impl_->log_pages >= kLogPages || impl_->log_pages < log_pages) && !IsShort()) {
       impl_->Checkpoint();
     }
   }

@@ -52,6 +52,7 @@ struct Options {
                             const core::Package& package)>
       check_package;
   bool may_create = true;  // a missing or empty file becomes an empty database
+  bool truncated = false;  // it was when it was last open: not opened while it still is
   bool durable = true;     // a commit is on the disk when Commit() returns; false: a power cut may
                            // lose the last ones
 };
@@ -308,6 +309,12 @@ class Store {
   // True when that is so of the write-ahead log or its index: then other programs neither see what
   // is in ours nor respect our locks. Destroy the store: it moves its log into the file.
   bool LogReplaced() const;
+
+  // Whether the file is shorter than its header says. True for a moment also while another program
+  // moves the write-ahead log into it; if it stays so, it was truncated: give Truncated() as the
+  // error, destroy the store, and open it with Options::truncated. Nothing more is moved into it.
+  bool IsShort() const;
+  Status Truncated() const;
 
   // Transactions. Begin() takes the write lock before the first read. Commit() of a transaction
   // that wrote nothing touches no disk; otherwise it costs one fsync, and at every 4 MiB of the

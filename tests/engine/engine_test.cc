@@ -311,6 +311,28 @@ TEST_F(Site, WhatTheDatabaseRefusesOfOneDeviceTakesNothingFromTheOthers) {
   EXPECT_THAT(Answer("d3"), HasSubstr("\"code\":200"));
 }
 
+TEST_F(Site, WithoutMemoryTheEngineRefusesAndGoesOnWhenThereIsSome) {
+  at_clock_ = [this] {
+    if (armed_.exchange(false)) {
+      throw std::bad_alloc();
+    }
+  };
+  StartAndOpen();
+  MakeCatalogue();
+  Connect("d1", 1);
+  Report("d1", "1.0");
+  ASSERT_THAT(Answer("d1"), HasSubstr("\"code\":200"));
+  armed_ = true;
+  ASSERT_TRUE(Until([&] {
+    Drain();
+    return Log().find("the engine: std::bad_alloc; OTA uplinks get 503") != std::string::npos;
+  }));
+  ASSERT_TRUE(Until([&] { return !engine_->passive(); }));
+  Report("d1", "1.1");
+  EXPECT_THAT(Answer("d1"), HasSubstr("\"code\":200"));
+  EXPECT_EQ(Ask("SELECT version FROM device_version"), "1.1");
+}
+
 TEST_F(Site, OfManyNewDevicesAtOnceEachIsToldWhenItMayRegister) {
   still_ = Clocks();
   StartAndOpen();

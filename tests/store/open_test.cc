@@ -121,6 +121,28 @@ TEST_F(Open, ATruncatedDatabaseIsRefused) {
   EXPECT_EQ(code_, core::ErrorCode::kCorruption);
 }
 
+TEST_F(Open, AFileThatIsTruncatedUnderTheStoreIsLeftAsItIs) {
+  MakeLive();
+  Store& store = Reopen();
+  ASSERT_TRUE(store.Begin());
+  ASSERT_TRUE(store.Log({}, {}, At(1)));
+  ASSERT_TRUE(store.Commit(At(2'000'000)));
+  EXPECT_FALSE(store.IsShort());
+  const auto left = std::filesystem::file_size(path()) - 4096;
+  std::filesystem::resize_file(path(), left);
+  EXPECT_TRUE(store.IsShort());
+  EXPECT_EQ(store.Truncated().error().code, core::ErrorCode::kCorruption);
+  Close();
+  EXPECT_EQ(std::filesystem::file_size(path()), left);
+  EXPECT_GT(std::filesystem::file_size(directory_ / "ota.db-wal"), 0U);
+  Options options;
+  options.truncated = true;
+  const auto again = TryOpen(std::move(options));
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().message, HasSubstr("was truncated while the broker ran"));
+  EXPECT_EQ(std::filesystem::file_size(path()), left);
+}
+
 TEST_F(Open, AnOverwrittenPageIsFound) {
   MakeLive();
   const auto size = static_cast<std::streamoff>(std::filesystem::file_size(path()));
