@@ -281,8 +281,10 @@ def upgrade(bench):
                 figures = bench.fleet(broker, "--devices", devices, "--files", "pretended", "--pretend", 0, "--stay-connected",
                                       "--rate", 0, "--settle", 20, "--wait-for-task", "--persistent", 0, "--mqtt5", 0, "--timeout", 300,
                                       "--spread-addresses")
-                return (figures["counters"]["ms until all were at their end"] / 1000, broker.cpu() - before,
-                        figures["counters"].get("replies 503", 0))
+                took = figures["counters"].get("ms until all were at their end")
+                if took is None:
+                    sys.exit(f"run.py: upgrade: not all devices came to their end: {figures['problems']}")
+                return took / 1000, broker.cpu() - before, figures["counters"].get("replies 503", 0)
         return once
     results = bench.turns({"trivial": run("trivial"), "plugin": run("plugin")})
     for at, name in ((0, "total time"), (1, "CPU of the broker")):
