@@ -95,9 +95,7 @@ void Service::Tick() {
 // The queue of a session that stays may be full of blocks from before, and what the broker drops of
 // a message to a client it leaks. Such a session keeps its subscriptions, too.
 void Service::Send(engine::Message message) {
-  if (message.lane == engine::Lane::kBlock && !message.client.empty() &&
-      !mosquitto_client_clean_session(
-          static_cast<const struct mosquitto*>(presence_.ClientOf(message.device)))) {
+  if (message.lane == engine::Lane::kBlock && !presence_.IsClean(message.device)) {
     message.client.clear();
   }
   Publish(message);
@@ -108,7 +106,8 @@ std::uint64_t Service::Seen(const core::DeviceKey& device, const struct mosquitt
   if (throwing_out_) {
     return presence_.LiveOn(device, client);
   }
-  return presence_.Seen(device, client, View(mosquitto_client_id(client)), alone);
+  return presence_.Seen(device, client, View(mosquitto_client_id(client)), alone,
+                        mosquitto_client_clean_session(client));
 }
 
 void Service::Gone(const struct mosquitto* client) {

@@ -6,7 +6,7 @@
 namespace ota::engine {
 
 std::uint64_t Presence::Seen(const core::DeviceKey& device, const void* client,
-                             std::string_view client_id, bool alone) {
+                             std::string_view client_id, bool alone, bool clean) {
   const auto [found, added] = devices_.try_emplace(device);
   Connection& connection = found->second;
   if (!added) {
@@ -25,7 +25,7 @@ std::uint64_t Presence::Seen(const core::DeviceKey& device, const void* client,
   if (generation == 0) {
     generation = ++last_;
   }
-  connection = {client, std::string(client_id), generation, alone};
+  connection = {client, std::string(client_id), generation, alone, clean};
   carried_[client].insert(device);
   inbox_.SetPresence({device, connection.generation, connection.client_id}, !added);
   return connection.generation;
@@ -89,9 +89,9 @@ std::uint64_t Presence::Live(const core::DeviceKey& device) const {
   return found == devices_.end() ? 0 : found->second.generation;
 }
 
-const void* Presence::ClientOf(const core::DeviceKey& device) const {
+bool Presence::IsClean(const core::DeviceKey& device) const {
   const auto found = devices_.find(device);
-  return found == devices_.end() ? nullptr : found->second.client;
+  return found != devices_.end() && found->second.clean;
 }
 
 std::uint64_t Presence::LiveOn(const core::DeviceKey& device, const void* client) const {

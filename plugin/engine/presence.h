@@ -32,9 +32,9 @@ class Presence {
 
   // `device` has just shown that it is on the connection of `client`. Gives the generation: a new
   // one the first time. `alone`: the client is the device itself, and its dialect allows it one
-  // connection; an earlier one of that kind is to be ended.
+  // connection; an earlier one of that kind is to be ended. `clean`: see IsClean().
   std::uint64_t Seen(const core::DeviceKey& device, const void* client, std::string_view client_id,
-                     bool alone = false);
+                     bool alone = false, bool clean = true);
 
   // A connection that a later one of the same device has displaced.
   struct Displaced {
@@ -53,8 +53,8 @@ class Presence {
   // The generation of the device's connection; 0 when it is away.
   std::uint64_t Live(const core::DeviceKey& device) const;
 
-  // The client on whose connection the device is; null when it is away.
-  const void* ClientOf(const core::DeviceKey& device) const;
+  // Whether the device is there, in a session that began empty with its connection.
+  bool IsClean(const core::DeviceKey& device) const;
 
   // As Live, but 0 also when the device is on another connection than that of `client`.
   std::uint64_t LiveOn(const core::DeviceKey& device, const void* client) const;
@@ -67,6 +67,7 @@ class Presence {
     std::string client_id;
     std::uint64_t generation = 0;
     bool alone = false;
+    bool clean = true;
   };
 
   void Forget(const void* client, const core::DeviceKey& device);

@@ -41,6 +41,16 @@ TEST_F(PresenceOfADevice, IsToldOncePerConnection) {
   EXPECT_EQ(Told(), std::nullopt);
 }
 
+TEST_F(PresenceOfADevice, KnowsWhetherItsSessionBeganEmpty) {
+  EXPECT_FALSE(presence_.IsClean(kDevice));
+  presence_.Seen(kDevice, kOld, "a", false, true);
+  EXPECT_TRUE(presence_.IsClean(kDevice));
+  presence_.Seen(kDevice, kNew, "b", false, false);
+  EXPECT_FALSE(presence_.IsClean(kDevice));
+  presence_.Gone(kNew);
+  EXPECT_FALSE(presence_.IsClean(kDevice));
+}
+
 TEST_F(PresenceOfADevice, MovesToTheConnectionThatDidSomethingLast) {
   const auto first = presence_.Seen(kDevice, kOld, "a");
   const auto second = presence_.Seen(kDevice, kNew, "b");
