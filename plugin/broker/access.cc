@@ -142,6 +142,9 @@ int CheckAccess(const Instance& instance, const mosquitto_evt_acl_check& event) 
     return MOSQ_ERR_PLUGIN_DEFER;
   }
   service.Ticks();
+  if (event.access != MOSQ_ACL_READ) {
+    service.Works();
+  }
   service.ReloadIsOver();
   const bool subscribes = event.access == MOSQ_ACL_SUBSCRIBE;
   const bool filter = subscribes || event.access == MOSQ_ACL_UNSUBSCRIBE;
@@ -215,6 +218,7 @@ int CheckAccess(const Instance& instance, const mosquitto_evt_acl_check& event) 
 int TakeMessage(const Instance& instance, mosquitto_evt_message& event) {
   Service& service = *instance.service;
   const bool ticks = service.Ticks();
+  service.Works();
   service.ReloadIsOver();
   if (event.client == nullptr || event.topic == nullptr) {
     return MOSQ_ERR_SUCCESS;

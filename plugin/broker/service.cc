@@ -64,7 +64,6 @@ core::Result<void> Service::Start() {
 }
 
 bool Service::Ticks() {
-  wake_.Work();
   if (wake_.ticks() > 0) {
     return true;
   }

@@ -56,6 +56,9 @@ class Service {
 
   // Gives out what waits.
   void Tick();
+  // A client has sent something: a tick comes before the broker waits. (It asks about what it
+  // delivers also between the two.)
+  void Works() { wake_.Work(); }
 
   // A device is on the connection of `client`. `alone`: it is the device itself, and its dialect
   // allows it one connection. Gives the connection's generation. A client that is being thrown out

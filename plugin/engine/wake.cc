@@ -14,6 +14,8 @@ namespace {
 
 constexpr auto kFirst = std::chrono::microseconds(100);
 constexpr auto kFirstAtWork = std::chrono::microseconds(1000);
+// From this delay on a loop gets its signal whatever it does: it may not be at work any more.
+constexpr auto kInAnyCase = 4 * kFirstAtWork;
 constexpr auto kLongest = std::chrono::microseconds(100'000);
 constexpr std::uint64_t kTicks = 3;
 
@@ -94,7 +96,7 @@ void Wake::Run() {
         until_ = ticks() + kTicks;
         delay = First();
       }
-      if (waits_.load(std::memory_order_relaxed)) {
+      if (waits_.load(std::memory_order_relaxed) || delay >= kInAnyCase) {
         pthread_kill(main_, SIGURG);
       }
       delay = std::min(delay * 2, kLongest);

@@ -9,8 +9,8 @@
 // later. Again while the outbox is not empty. The stop flag ends it: at shutdown no tick ever
 // comes.
 //
-// A loop that is at work gets no signal, and is looked at ten times more seldom: a tick comes
-// before it waits. Must not know Mosquitto.
+// A loop that is at work is looked at ten times more seldom, and gets no signal for the first
+// milliseconds: a tick comes before it waits. Must not know Mosquitto.
 #pragma once
 
 #include <pthread.h>
@@ -41,7 +41,7 @@ class Wake {
   // Something entered the outbox. Any thread, never waits long.
   void Notify();
 
-  // Another callback of the broker than its tick has begun: its loop is at work. Main thread.
+  // The loop is at work, and will tick before it waits. Main thread.
   void Work() { waits_.store(false, std::memory_order_relaxed); }
   // A tick has begun; the loop may wait behind it. Main thread.
   void Tick() {

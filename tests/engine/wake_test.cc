@@ -64,16 +64,12 @@ TEST(Wake, ManyNotificationsDoNotPutTheSignalOff) {
   engine.join();
 }
 
-TEST(Wake, ALoopAtWorkIsNotInterruptedBeforeItWaits) {
+TEST(Wake, ALoopThatOnlySeemsToBeAtWorkIsInterruptedAllTheSame) {
   Wake wake(WakeMode::kSignal, [] { return false; });
   wake.Work();
   std::thread engine([&] { wake.Notify(); });
+  EXPECT_TRUE(Interrupted(kForever));
   engine.join();
-  EXPECT_FALSE(Interrupted(150));
-  for (int tick = 0; tick < 3; ++tick) {
-    wake.Tick();
-    ASSERT_TRUE(tick == 2 || Interrupted(kForever)) << tick;
-  }
 }
 
 TEST(Wake, WithoutNotificationNothingIsInterrupted) {
