@@ -19,6 +19,8 @@ constexpr core::seconds kRetryTooMany{10};
 constexpr core::seconds kRetryUnavailable{30};
 // Any code but that of a refusal closes the connection without an answer.
 constexpr int kCloseConnection = MOSQ_ERR_UNKNOWN;
+// Without a wake thread the next tick may be 100 ms away.
+constexpr engine::DrainLimits kSeldom{.messages = 200};
 // Every device takes a message of this length [N-18].
 constexpr std::size_t kSmallestMaxBytes = 512;
 
@@ -88,7 +90,7 @@ void Service::Tick() {
     HintAtDeferred();
   }
   ThrowOut();
-  outbox_.Drain(sink_);
+  outbox_.Drain(sink_, options_.wake == engine::WakeMode::kTick ? kSeldom : engine::DrainLimits{});
 }
 
 // The queue of a session that stays may be full of blocks from before, and what the broker drops of

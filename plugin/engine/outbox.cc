@@ -12,6 +12,7 @@ constexpr std::size_t kOverhead = 256;
 // Between two looks at the clock, and between two critical sections.
 constexpr std::size_t kSlice = 8;
 constexpr std::size_t kLogLinesPerTick = 16;
+constexpr std::size_t kNearlyFull = kOutboxBytes / 4 * 3;
 constexpr auto kBlockLane = static_cast<std::size_t>(Lane::kBlock);
 
 std::size_t Cost(const Message& message) {
@@ -122,6 +123,9 @@ void Outbox::Drain(const Sink& sink, const DrainLimits& limits) {
     sink.log(line);
   }
 
+  const std::size_t most = Bytes() < kNearlyFull
+                               ? limits.messages
+                               : std::max(limits.messages, limits.messages_nearly_full);
   std::size_t messages = 0;
   std::size_t bytes = 0;
   bool room = false;
@@ -135,7 +139,7 @@ void Outbox::Drain(const Sink& sink, const DrainLimits& limits) {
       std::size_t cost = 0;
       std::size_t block_cost = 0;
       for (std::size_t lane = 0; lane < kLanes;) {
-        if (slice.size() >= kSlice || messages >= limits.messages || bytes >= limits.bytes) {
+        if (slice.size() >= kSlice || messages >= most || bytes >= limits.bytes) {
           break;
         }
         if (lanes_[lane].empty()) {

@@ -99,6 +99,20 @@ TEST(Outbox, OneDrainKeepsToItsLimitOfMessages) {
   EXPECT_TRUE(outbox.Empty());
 }
 
+TEST(Outbox, ADrainGivesOutFewUntilItIsNearlyFull) {
+  Outbox outbox;
+  while (outbox.Bytes() < kOutboxBytes / 4 * 3) {
+    outbox.Push({To(1, Lane::kPush, "x")});
+  }
+  outbox.Push({To(1, Lane::kPush, "x")});
+  Recorder nearly_full;
+  outbox.Drain(nearly_full.Sink(), {10s, 25, 1000, 200});
+  EXPECT_EQ(nearly_full.seen.size(), 200u);
+  Recorder after;
+  outbox.Drain(after.Sink(), {10s, 25, 1000, 200});
+  EXPECT_EQ(after.seen.size(), 25u);
+}
+
 TEST(Outbox, OneDrainKeepsToItsLimitOfBytes) {
   Outbox outbox;
   for (int i = 0; i < 10; ++i) {
