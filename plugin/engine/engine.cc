@@ -92,6 +92,7 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
   auto outcome = prepared.get_future();
   engine->thread_ = std::thread([self = engine.get(), descriptors,
                                  prepared = std::move(prepared)]() mutable {
+    package::YieldToBroker();
     self->own_descriptors_ = descriptors == Descriptors::kOwn && package::OwnDescriptors();
     bool runs = false;
     try {

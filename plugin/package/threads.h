@@ -1,5 +1,5 @@
-// What the plugin's threads do not share with the broker's: signals (design, section 2), and its
-// table of open files.
+// What the plugin's threads do not share with the broker's: signals (design, section 2), its table
+// of open files, and its share of the processor.
 #pragma once
 
 #include <csignal>
@@ -31,5 +31,9 @@ class AllSignalsBlocked {
 // the descriptors of a file within a process. False: the system does not allow it (Linux before
 // 5.9, a filter of system calls), and the table stays the one of before.
 bool OwnDescriptors();
+
+// From here on the calling thread, and the threads that it starts, leave the processor to the
+// broker's when there is not enough for both: nice 5 more, a third of its share. Never fails.
+void YieldToBroker();
 
 }  // namespace ota::package

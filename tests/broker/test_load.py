@@ -5,6 +5,7 @@ a broker that waits, not one that is a little slower."""
 
 import itertools
 import json
+import pathlib
 import random
 import statistics
 import threading
@@ -40,6 +41,14 @@ class Unrelated:
             seen.append(self.once())
             pause.wait(0.002)
         return sorted(seen)
+
+
+def test_the_plugin_leaves_the_processor_to_the_broker(site):
+    """Its threads, but for the small one that wakes the broker, are behind the broker's when there is not enough for all."""
+    nice = [int(path.read_text().rpartition(")")[2].split()[16]) for path in
+            sorted(pathlib.Path(f"/proc/{site.process.pid}/task").glob("*/stat"), key=lambda path: int(path.parent.name))]
+    assert sorted(set(nice)) == [nice[0], nice[0] + 5]
+    assert nice.count(nice[0]) == 2, nice
 
 
 def p99(values):
