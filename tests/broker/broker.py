@@ -49,9 +49,26 @@ def broker_version():
     return tuple(int(n) for n in re.search(r"version (\d+)\.(\d+)\.(\d+)", text).groups())
 
 
+SLOTS = 64
+
+
+def slot():
+    """A number that no other process of these tests has while this one lives: a name in the kernel, gone with its socket.
+    What is free to bind is not yet free to keep: another broker may be on its way to the same port."""
+    for number in random.SystemRandom().sample(range(SLOTS), SLOTS):
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0mosquitto-ota-tests-ports-{number}")
+            return number, name
+        except OSError:
+            name.close()
+    raise AssertionError(f"{SLOTS} processes of these tests at a time have no ports for another one")
+
+
 # Below those that the kernel gives to outgoing connections. A process gives none twice before it has given all, and
-# processes that run at the same time mostly have others.
-PORTS = list(range(10_000 + os.getpid() % 16, 32_000, 16))
+# processes that run at the same time have others.
+SLOT, SLOT_NAME = slot()
+PORTS = list(range(10_000 + SLOT, 32_000, SLOTS))
 random.SystemRandom().shuffle(PORTS)
 PORTS = itertools.cycle(PORTS)
 
