@@ -18,7 +18,7 @@ import time
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 10, 11, 12, 13, 14
 
-TIMEOUT = 20.0  # generous: a test that waits this long has failed
+TIMEOUT = 60.0  # generous: a test that waits this long has failed, and no other one waits for it
 
 Message = collections.namedtuple("Message", "topic payload qos retain dup mid at")
 Will = collections.namedtuple("Will", "topic payload qos retain", defaults=(0, False))
