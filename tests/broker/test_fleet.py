@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_devices_and_another_one_others(make_site):
 
 def test_a_fleet_that_does_not_come_to_its_end_says_who(site):
     site.product()
-    rows, figures, text = run(site, "--timeout", 1, devices=3, code=1)  # there is no plan
+    rows, figures, text = run(site, "--timeout", 5, devices=3, code=1)  # there is no plan
     assert figures["problems"] == {"not at its end": 3} and re.search(r"f0: plain, \w+, MQTT [.0-9]+, \w+: no task yet, idle, connected", text)
     assert [row["end"] for row in rows] == ["none"] * 3 and "ms until all were at their end" not in figures["counters"]
 
@@ -105,7 +105,7 @@ def test_devices_that_are_at_their_end_at_once_stay_for_a_while(site):
     site.product()
     started = time.monotonic()
     rows, figures, _ = run_free(site, "--settle", 500, devices=3)
-    assert 0.5 <= time.monotonic() - started and figures["counters"]["ms until all were at their end"] < 500
+    assert time.monotonic() - started >= 0.5 + figures["counters"]["ms until all were at their end"] / 1000
     assert figures["counters"]["had no task"] == 3 and [row["end"] for row in rows] == ["none"] * 3
 
 
@@ -129,11 +129,15 @@ def test_a_login_that_is_refused_is_said(make_site):
 
 def test_a_broker_that_dies_is_said(site):
     site.product()
-    running = subprocess.Popen([PROGRAM, "--port", str(site.port), "--devices", "3", "--duration", "2", "--timeout", "2", "--quiet"],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    running = subprocess.Popen([PROGRAM, "--port", str(site.port), "--devices", "3", "--duration", "600"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     eventually(lambda: site.one("SELECT count(*) AS n FROM device_state")["n"] == 3)
     site.kill()
-    text, _ = running.communicate(timeout=20)
+    while "x no connection" not in (line := running.stderr.readline()):  # of its progress, every five seconds
+        assert line
+    assert "3 x connection lost" in line
+    running.terminate()
+    text, _ = running.communicate(timeout=60)
     assert running.returncode == 1 and "3 x connection lost" in text and "Connection refused" in text and "3 x not at its end" in text, text
 
 
