@@ -1,5 +1,6 @@
 """Devices of Alibaba's IoT Platform, as their SDKs are, upgrade through the broker."""
 
+import itertools
 import json
 import time
 
@@ -47,14 +48,19 @@ def test_linksdk_4_upgrades_with_no_subscription(site):
 
 def test_the_push_comes_two_seconds_after_the_last_report(site):
     scene(site)
-    d = LinkSdk(site)
-    d.inform("1.0.0")
-    time.sleep(1)
-    d.no_push()
-    d.inform("1.0.0")
-    sent = time.monotonic()
-    d.push()
-    assert 1.7 < time.monotonic() - sent < 4
+
+    def after_the_second(name):
+        """How long the push of a device takes that reports again after a second; nothing if the machine was too slow for that."""
+        d = LinkSdk(site, name)
+        first = time.monotonic()
+        d.inform("1.0.0")
+        time.sleep(1)
+        second = time.monotonic()
+        d.inform("1.0.0")
+        push = d.take(d.path("upgrade"))
+        return push.at - second if second - first < 1.5 else None
+    numbers = itertools.count()
+    assert 1.9 < eventually(lambda: after_the_second(f"d{next(numbers)}")) < 10
 
 
 def test_iotkit_3_reports_two_versions_at_connect(site):
@@ -178,7 +184,7 @@ def after_the_burst(site, name="later", **arguments):
     """What was reported before has been judged: reports of another device, made now, are judged later."""
     other = LinkSdk(site, name, **arguments)
     other.inform("1.0.0")
-    other.push(timeout=20)
+    other.push()
 
 
 def test_a_question_right_behind_the_report_brings_the_task_once(site):
@@ -239,7 +245,7 @@ def test_a_flood_of_progress_is_one_row(site):
     assert site.one("SELECT count(*) AS n FROM log")["n"] - before < 5
     other = LinkSdk(site, "d2")
     other.inform("1.0.0")
-    other.push(timeout=5)
+    other.push()
 
 
 def logging_in(make_site, *names):
