@@ -3,6 +3,7 @@ in test_upgrade.py; who may send and read what, in test_guard.py."""
 
 import json
 import re
+import time
 
 import pytest
 
@@ -726,12 +727,13 @@ def test_429_too_many_messages(site, device):
     d.report()
     payload = json.dumps({"components": d.versions, "battery": 50})
     with site.locked():  # so that the share stays full
+        started = time.monotonic()
         for _ in range(400):
             d.send("version", payload, wait=False, qos=0)
         reply = d.take("reply", code=429)
         assert reply["retryAfter"] >= 1 and "id" not in reply
         d.client.ping()
-        assert len(d.waiting("reply")) <= 2
+        assert len(d.waiting("reply")) <= time.monotonic() - started
 
     def answered():  # the share is full until the batch is committed
         id = d.next_id()
