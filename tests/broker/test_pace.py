@@ -5,14 +5,14 @@ import socket
 import time
 import urllib.parse
 
-from broker import content, eventually, insert
+from broker import TIMEOUT, content, eventually, insert
 from device import Device
 
 
 def slow_download(url):
     """An open download of which only the head was read."""
     parts = urllib.parse.urlsplit(url)
-    s = socket.create_connection((parts.hostname, parts.port), 10)
+    s = socket.create_connection((parts.hostname, parts.port), TIMEOUT)
     s.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert s.recv(16).startswith(b"HTTP/1.1 200")
     return s
@@ -20,7 +20,7 @@ def slow_download(url):
 
 def rest(s):
     """How many bytes still come before the connection ends."""
-    s.settimeout(10)
+    s.settimeout(TIMEOUT)
     count = 0
     try:
         while chunk := s.recv(65536):
@@ -46,25 +46,25 @@ def test_stop_cuts_downloads_within_a_second_and_refuses_them_until_go(site):
     (d,), (url,) = accepted(site, "d1")
     running = slow_download(url)
     site.sql(insert("setting", name="stopped", value="smoke"))
-    site.wait_log("audit everything is stopped: smoke", timeout=2)
+    site.wait_log("audit everything is stopped: smoke", timeout=5)
     assert rest(running) < 30_000_000
     status, headers, _ = d.fetch(url)
     assert status == 503 and int(headers["retry-after"]) > 0
     site.restart()
     assert d.fetch(url)[0] == 503
     site.sql("DELETE FROM setting WHERE name='stopped';")
-    eventually(lambda: d.fetch(url, method="HEAD")[0] == 200, 2, "downloads again")
+    eventually(lambda: d.fetch(url, method="HEAD")[0] == 200, 5, "downloads again")
 
 
 def test_a_hold_cuts_the_downloads_of_its_devices_alone(site):
     (a, b), (url_a, url_b) = accepted(site, "a", "b")
     running = slow_download(url_a)
     site.sql(insert("hold", product="pump", device="a", reason="on test"))
-    eventually(lambda: a.fetch(url_a, method="HEAD")[0] == 503, 2, "a hold")
+    eventually(lambda: a.fetch(url_a, method="HEAD")[0] == 503, 5, "a hold")
     assert rest(running) < 30_000_000
     assert b.fetch(url_b, method="HEAD")[0] == 200
     site.sql("DELETE FROM hold;")
-    eventually(lambda: a.fetch(url_a, method="HEAD")[0] == 200, 2, "the end of the hold")
+    eventually(lambda: a.fetch(url_a, method="HEAD")[0] == 200, 5, "the end of the hold")
 
 
 def test_blocks_are_refused_while_everything_is_stopped(site):
@@ -97,8 +97,7 @@ def test_telemetry_of_other_topics_lets_a_plan_go(site):
     writer.publish("plant/d1/state", b'{"power":{"battery":80}}', qos=1, retain=True)
     message = reader.take_topic("plant/d1/state")
     assert message.payload == b'{"power":{"battery":80}}'
-    # A value is taken within 10 s.
-    assert d.take("plan", timeout=20)["plan"] == "spring"
+    assert d.take("plan")["plan"] == "spring"
     # What is no number, or of nobody, harms nobody.
     for topic, payload in (("plant/d1/state", b"\x00\xff"), ("plant/d1/state", b"[" * 60000), ("plant/d9/state", b"{}"),
                            ("plant/d1/state", b"x" * 100_000)):
