@@ -15,7 +15,7 @@ import threading
 import pytest
 
 import mqtt
-from broker import LONG, PLUGIN, SEED, content, eventually
+from broker import LONG, PLUGIN, SEED, TIMEOUT, content, eventually
 from clouds import IDENTITY
 from device import Device
 
@@ -297,7 +297,7 @@ def test_sigkill_at_a_fault_point(make_site, point):
             site.sql(f"UPDATE plan SET wanted='active' WHERE name='plan-{version}';")
             target = {"main": version, "cfg": version}
             eventually(lambda: site.process.poll() or site.one("SELECT count(*) AS n FROM device_version WHERE version=?", version)["n"] == 2,
-                       30, "dead, or past the upgrade: it had not so many passes")
+                       TIMEOUT, "dead, or past the upgrade: it had not so many passes")
             if site.process.poll():
                 assert site.process.returncode == -9, site.process.returncode
                 died += 1

@@ -19,7 +19,7 @@ import time
 import pytest
 
 import mqtt
-from broker import LONG, PLUGIN, SEED, content, eventually
+from broker import LONG, PLUGIN, SEED, TIMEOUT, content, eventually
 from device import Device
 
 FLEET = pathlib.Path(PLUGIN).parent / "ota-fleet"
@@ -146,7 +146,7 @@ def test_a_thread_that_cannot_be_started_is_named(make_site, wake):
         site.spawn()
     finally:
         resource.setrlimit(resource.RLIMIT_STACK, before)
-    assert site.process.wait(20) != 0
+    assert site.process.wait(TIMEOUT) != 0
     assert "ota: the plugin cannot be started: Resource temporarily unavailable" in site.log()
 
 

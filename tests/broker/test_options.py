@@ -20,7 +20,7 @@ def refused(make_site, options=None, **arguments):
     site = make_site(options=options, start=False, **arguments)
     site.may_end = True
     site.spawn()
-    assert site.process.wait(15) != 0, site.log()
+    assert site.process.wait(broker.TIMEOUT) != 0, site.log()
     lines = [line for line in site.log().splitlines() if re.search(r"\bota: ", line)]
     errors = [line for line in lines if not re.search("(?i)notice", line)]
     assert len(errors) == 1, site.log()
