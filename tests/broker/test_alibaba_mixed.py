@@ -102,4 +102,4 @@ def test_other_traffic_keeps_its_latency_while_files_go_over_mqtt(make_site):
         thread.join()
     assert done == [True] * 4
     took.sort()
-    assert took[len(took) // 2] < 0.2, took
+    assert took[len(took) // 2] < 0.5, took

@@ -129,5 +129,5 @@ def test_activation_on_many_devices_does_not_stall_other_traffic(site):
         client.take(lambda m: m.payload == b"%d" % count)
         worst, count = max(worst, time.monotonic() - started), count + 1
         assert count < 100_000
-    assert worst < 0.5, worst
+    assert worst < 1.5, worst
     assert site.one("SELECT count(*) AS n FROM task")["n"] == 20000
