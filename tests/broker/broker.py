@@ -211,7 +211,7 @@ class Site:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, timeout=15):
+    def stop(self, timeout=TIMEOUT):
         """SIGTERM; gives the seconds that the end took."""
         started = time.monotonic()
         if self.process and self.process.poll() is None:
@@ -278,7 +278,7 @@ class Site:
 
     def query(self, sql, *arguments):
         """Rows as dictionaries, read beside the running broker."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=TIMEOUT)) as db:
             db.row_factory = sqlite3.Row
             return [dict(row) for row in db.execute(sql, arguments)]
 
@@ -296,12 +296,12 @@ class Site:
         """A `sqlite3` shell with its defaults, as an administrator might use it."""
         shell = shutil.which("sqlite3")
         assert shell, "the sqlite3 shell is not installed"
-        result = subprocess.run([shell, "-init", "/dev/null", "-batch", str(self.database)], input=".timeout 10000\n" + script,
-                                text=True, capture_output=True, timeout=60)
+        result = subprocess.run([shell, "-init", "/dev/null", "-batch", str(self.database)], input=f".timeout {1000 * TIMEOUT:.0f}\n" + script,
+                                text=True, capture_output=True, timeout=2 * TIMEOUT)
         assert not check or not result.stderr.strip() or "Loading resources" in result.stderr, result.stderr
         return result
 
-    def otactl(self, *arguments, check=True, stdin=None, timeout=60):
+    def otactl(self, *arguments, check=True, stdin=None, timeout=2 * TIMEOUT):
         result = subprocess.run([OTACTL, "--database", str(self.database), "--packages", str(self.store),
                                  *map(str, arguments)], input=stdin, text=True, capture_output=True,
                                 timeout=timeout)
@@ -476,7 +476,7 @@ class Site:
             yield holder
         finally:
             holder.stdin.close()
-            holder.wait(10)
+            holder.wait(TIMEOUT)
 
 
 def faketime_library():

@@ -184,7 +184,7 @@ def test_many_error_replies_are_bounded(site):
 
 def stops(site):
     site.may_end = True
-    took = site.stop(60)
+    took = site.stop()
     assert site.process.returncode == 0, site.log()[-3000:]
     assert took < 10, f"{took:.1f} s"  # four are the plugin's, for a database that is locked
 
