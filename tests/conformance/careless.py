@@ -1,5 +1,5 @@
 """A small device of the native dialect that keeps the contract, and breaks it in one chosen way: what the conformance
-run must find. `python3 careless.py PORT FAULT` (`none`: it keeps the contract). Its waits are SCALE of those of the contract.
+run must find. `python3 careless.py PORT FAULT SCALE` (`none`: it keeps the contract). Its waits are SCALE of those of the contract.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import urllib.parse
 import desk  # noqa: F401  the path of the MQTT client
 import mqtt
 
-SCALE = 0.05
+SCALE = float(sys.argv[3])
 PREFIX = "ota/v1/pump/d1/"
 BLOCK, COUNT = 2048, 4
 
@@ -180,7 +180,7 @@ class Careless:
         if not self.waiting or body.get("id") not in (self.waiting[0][1]["id"], None):
             return
         if body["code"] == 503:
-            self.after(0.05 if self.fault == "does not wait after 503" else body["retryAfter"] * SCALE, self.send, "reply")
+            self.after(0 if self.fault == "does not wait after 503" else body["retryAfter"] * SCALE, self.send, "reply")
             return
         if body["code"] == 410:
             self.waiting.pop(0)
@@ -318,7 +318,7 @@ class Careless:
             if self.fault == "503 is a failure":
                 self.fail(-2)
             else:
-                self.after(0.01 if self.fault == "does not wait for Retry-After" else retry_after * SCALE, self.fetch, "fetch")
+                self.after(0 if self.fault == "does not wait for Retry-After" else retry_after * SCALE, self.fetch, "fetch")
         elif self.fault == "asks again for what is gone":
             self.after(0.05, self.fetch, "fetch")
         else:
