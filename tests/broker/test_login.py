@@ -371,7 +371,8 @@ def test_throwing_out_is_no_presence(site):
 def test_a_flood_is_limited_told_in_few_lines_and_costs_no_memory(site):
     before, start = site.rss(), len(site.log())
     answers = []
-    for hundred in range(6):  # of each all at once: on a slow machine one by one is no flood
+    began = time.monotonic()
+    for hundred in range(6):  # of each all at once: one by one is no flood
         clients = [site.client(**alibaba(f"flood{hundred}.{i}"), connect=False) for i in range(100)]
         for client in clients:
             client.send_raw(client.connect_packet())
@@ -380,9 +381,11 @@ def test_a_flood_is_limited_told_in_few_lines_and_costs_no_memory(site):
             answers.append(client.connack)
         site.forget_clients()
     assert answers[0] == 5
-    assert None in answers  # closed without an answer
+    took = time.monotonic() - began
+    # All but 200, and 50 a second, are closed without an answer.
+    assert answers.count(None) >= len(answers) - 200 - 50 * took, (answers.count(None), took)
     lines = site.log()[start:].count("refused:")
-    assert 1 <= lines <= 150, lines
+    assert 1 <= lines <= 60 + 5 * took, (lines, took)
     assert "OTA_PRELOAD" in os.environ or site.rss() - before < 4 * 1024 * 1024  # a sanitizer keeps what was freed
     site.wait_log("more logins were refused since the last line", start=start) if lines < 600 else None
     # The address is open again soon, and nobody but it was ever shut out.
