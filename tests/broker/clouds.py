@@ -10,6 +10,8 @@ import json
 import struct
 import urllib.request
 
+import mqtt
+
 IDENTITY = {"identity": ["username {device}&{product}", "username {product}/{device}"]}
 
 
@@ -179,10 +181,12 @@ class Iotkit(LinkSdk):
     def start(self, version):
         self.publish(self.thing("deviceinfo/update"), '{"id":"1","version":"1.0","params":[{"attrKey":"SYS_SDK_LANGUAGE",'
                      '"attrValue":"C","domain":"SYSTEM"}],"method":"thing.deviceinfo.update"}', 1)
-        self.publish(self.path("inform"), '{"id":"2","params":{"version":"app-1.0.0-20180101.1000"}}', 1)
-        for topic in (self.path("request"), self.path("upgrade"), self.thing("config/get_reply"), self.thing("config/push")):
-            assert self.client.subscribe(topic) == [1]
+        # At one go: two seconds between the two reports would make them two bursts.
+        self.client.publish(self.path("inform"), '{"id":"2","params":{"version":"app-1.0.0-20180101.1000"}}', wait=False)
+        filters = [self.path("request"), self.path("upgrade"), self.thing("config/get_reply"), self.thing("config/push")]
+        mids = [self.client.subscribe(topic, wait=False) for topic in filters]
         self.publish(self.path("inform"), f'{{"id":0,"params":{{"version":"{version}"}}}}', 1)
+        assert [self.client.acks[mqtt.SUBACK, mid] for mid in mids] == [[1]] * 4
 
 
 class Enos(Device):
