@@ -50,6 +50,6 @@ say "testing"
 if [ "$all" = 1 ]; then
   how=(-j "$jobs" --timeout 7200)
 else
-  how=(-j "$((jobs * 3))" --timeout 600)
+  how=(-j "$((jobs * 3))" --timeout 900)
 fi
 exec ctest --test-dir "$build" --output-on-failure --no-tests=error "${how[@]}" "$@"
