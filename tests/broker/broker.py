@@ -111,8 +111,12 @@ def migrated():
     """The files of an empty database as the plugin makes them, to be copied: the schema's steps take most of a first start.
     In memory where there is such a place: they wait for the disk otherwise, each of them several times."""
     with tempfile.TemporaryDirectory(prefix="ota-empty-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as directory:
-        site = Site(directory, first=True)
-        site.stop()
+        site = Site(directory, first=True, start=False)
+        try:
+            site.start()
+            site.stop()
+        finally:
+            site.kill()  # that did not come up
         return {path.name: path.read_bytes() for path in (site.database, pathlib.Path(f"{site.database}.commit"))}
 
 
