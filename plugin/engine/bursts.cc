@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/step.h"
+
 namespace ota::engine {
 namespace {
 
@@ -26,13 +28,13 @@ void Bursts::Add(const Arrival& origin, const core::VersionReport& report, core:
   const auto [found, added] = bursts_.try_emplace(origin.device);
   Burst& burst = found->second;
   if (added) {
-    burst.first = now;
+    burst.latest = now + settle * kLongest;
   } else {
     order_.erase({burst.due, origin.device});
   }
   burst.origin = {origin.device,     origin.dialect, origin.kind, {},
                   origin.connection, origin.at,      origin.qos};
-  burst.due = std::min(now + settle, burst.first + settle * kLongest);
+  burst.due = std::min(now + settle, burst.latest);
   order_.emplace(burst.due, origin.device);
   for (const auto& [component, version] : report.components) {
     if (!burst.versions.contains(component) && burst.versions.size() == kComponents) {
@@ -57,6 +59,22 @@ std::optional<Burst> Bursts::Take(const core::DeviceKey& device) {
   bursts_.erase(found);
   taken_.emplace_back(device, burst);
   return burst;
+}
+
+const Burst* Bursts::Find(const core::DeviceKey& device) const {
+  const auto found = bursts_.find(device);
+  return found == bursts_.end() ? nullptr : &found->second;
+}
+
+bool Bursts::PutOff(const core::DeviceKey& device) {
+  const auto found = bursts_.find(device);
+  if (found == bursts_.end() || found->second.due == found->second.latest) {
+    return false;
+  }
+  order_.erase({found->second.due, device});
+  found->second.due = found->second.latest;
+  order_.emplace(found->second.due, device);
+  return true;
 }
 
 std::vector<core::DeviceKey> Bursts::Due(core::Instant now, std::size_t limit) const {
@@ -95,6 +113,18 @@ std::map<std::string, std::string> Settled(const Burst& burst, const core::Snaps
     settled[component] = reached ? *target : versions.back();
   }
   return settled;
+}
+
+bool ShowsForeign(const std::map<std::string, std::string>& settled,
+                  const core::Snapshot& snapshot) {
+  if (!snapshot.open || !core::IsInFlight(snapshot.open->state)) {
+    return false;
+  }
+  return std::ranges::any_of(snapshot.open->components, [&](const core::TaskComponent& component) {
+    const auto found = settled.find(component.name);
+    return found != settled.end() && !component.source.empty() &&
+           found->second != component.source && found->second != component.target;
+  });
 }
 
 bool ShowsTarget(const core::VersionReport& report, const core::Snapshot& snapshot) {

@@ -25,8 +25,8 @@ struct Burst {
   Arrival origin;  // of the last report, without its payload
   // Component -> what was reported of it, oldest first.
   std::map<std::string, std::vector<std::string>> versions;
-  core::Instant first{};
   core::Instant due{};
+  core::Instant latest{};  // a burst is due by then, whatever comes
 };
 
 class Bursts {
@@ -38,6 +38,12 @@ class Bursts {
 
   // The device's burst, which ends by this; nothing: there is none.
   std::optional<Burst> Take(const core::DeviceKey& device);
+
+  // The device's burst, which goes on; valid until the next call. Null: there is none.
+  const Burst* Find(const core::DeviceKey& device) const;
+
+  // The device's burst is due as late as it may be. False: it was that already, or there is none.
+  bool PutOff(const core::DeviceKey& device);
 
   bool Has(const core::DeviceKey& device) const { return bursts_.contains(device); }
 
@@ -58,6 +64,11 @@ class Bursts {
 // What the burst says of each component: a version that the open task waits for, if it is among
 // those reported, else the last one.
 std::map<std::string, std::string> Settled(const Burst& burst, const core::Snapshot& snapshot);
+
+// Whether a component under way would be at neither end of its step: its open task would fail. On a
+// slow link an SDK's version is alone for longer than a report waits for the next one.
+bool ShowsForeign(const std::map<std::string, std::string>& settled,
+                  const core::Snapshot& snapshot);
 
 // Whether a report shows a target of the open task: it is judged at once.
 bool ShowsTarget(const core::VersionReport& report, const core::Snapshot& snapshot);

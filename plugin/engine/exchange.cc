@@ -366,9 +366,10 @@ store::Status Exchange::Uplink(const Decoded& decoded) {
 }
 
 store::Status Exchange::Settle(const core::DeviceKey& key) {
-  const std::optional<Burst> burst = bursts_.Take(key);
   const store::ProductEntry* product = catalogue_->FindProduct(key.product);
-  if (!burst || product == nullptr) {
+  const Burst* waiting = bursts_.Find(key);
+  if (waiting == nullptr || product == nullptr) {
+    bursts_.Take(key);
     return {};
   }
   auto loaded = Load(*product, key);
@@ -376,7 +377,11 @@ store::Status Exchange::Settle(const core::DeviceKey& key) {
     return tl::unexpected(loaded.error());
   }
   core::VersionReport report;
-  report.components = Settled(*burst, loaded->snapshot);
+  report.components = Settled(*waiting, loaded->snapshot);
+  if (ShowsForeign(report.components, loaded->snapshot) && bursts_.PutOff(key)) {
+    return {};
+  }
+  const std::optional<Burst> burst = bursts_.Take(key);
   report.full = false;
   core::Uplink uplink;
   uplink.body = std::move(report);

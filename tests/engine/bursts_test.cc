@@ -64,6 +64,31 @@ TEST(Bursts, AreNotPutOffForEver) {
   EXPECT_EQ(bursts.Next(), kStart + 5 * kSettle);
 }
 
+TEST(Bursts, AreDueAtTheLatestWhenPutOff) {
+  Bursts bursts;
+  EXPECT_FALSE(bursts.PutOff(kLamp));
+  bursts.Add(From(kLamp), Report("1"), kSettle, kStart);
+  EXPECT_TRUE(bursts.PutOff(kLamp));
+  EXPECT_EQ(bursts.Next(), kStart + 5 * kSettle);
+  EXPECT_FALSE(bursts.PutOff(kLamp)) << "once";
+  ASSERT_TRUE(bursts.Find(kLamp));
+  ASSERT_TRUE(bursts.Take(kLamp));
+  EXPECT_FALSE(bursts.Next());
+}
+
+TEST(Bursts, AVersionAtNeitherEndOfTheOpenTasksStepIsForeign) {
+  core::Snapshot snapshot = Waiting("2.0");
+  snapshot.open->components.front().source = "1.0";
+  snapshot.open->state = core::TaskState::kDownloading;
+  EXPECT_TRUE(ShowsForeign({{"default", "9"}}, snapshot));
+  EXPECT_FALSE(ShowsForeign({{"default", "1.0"}}, snapshot));
+  EXPECT_FALSE(ShowsForeign({{"default", "2.0"}}, snapshot));
+  EXPECT_FALSE(ShowsForeign({{"mcu", "9"}}, snapshot));
+  snapshot.open->state = core::TaskState::kOffered;
+  EXPECT_FALSE(ShowsForeign({{"default", "9"}}, snapshot)) << "not begun";
+  EXPECT_FALSE(ShowsForeign({{"default", "9"}}, {})) << "no task";
+}
+
 TEST(Bursts, AVersionThatTheOpenTaskWaitsForCountsWhereverItStands) {
   for (const auto& [first, second] : {std::pair("9", "2.0"), std::pair("2.0", "9")}) {
     Bursts bursts;
