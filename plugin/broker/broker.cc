@@ -40,12 +40,12 @@ std::string CredentialOf(const struct mosquitto* client, guard::Credential crede
 }
 
 // The copying variant of this call corrupts the accounting of 2.0.
-void Publish(const engine::Message& message) {
+int Publish(const engine::Message& message) {
   void* payload = nullptr;
   if (!message.payload.empty()) {
     payload = mosquitto_malloc(message.payload.size());
     if (payload == nullptr) {
-      return;  // the device asks again
+      return MOSQ_ERR_NOMEM;
     }
     std::memcpy(payload, message.payload.data(), message.payload.size());
   }
@@ -54,10 +54,9 @@ void Publish(const engine::Message& message) {
       static_cast<int>(message.payload.size()), payload, message.qos, false, nullptr);
   if (rc != MOSQ_ERR_SUCCESS) {
     mosquitto_free(payload);
-    Log(engine::LogLevel::kError,
-        "publishing to " + Quote(message.topic) + " failed with code " + std::to_string(rc));
   }
   OTA_FAULT_POINT("published");
+  return rc;
 }
 
 }  // namespace ota::broker

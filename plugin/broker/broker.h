@@ -25,8 +25,8 @@ std::string_view View(const char* text);
 // The credential by which the client is known; empty if it has none of this kind.
 std::string CredentialOf(const struct mosquitto* client, guard::Credential credential);
 
-// Hands a message to the broker, for its client or for who has subscribed. A failure is a line of
-// the log: the device asks again.
-void Publish(const engine::Message& message);
+// Hands a message to the broker, for its client or for who has subscribed. Gives Mosquitto's code;
+// what fails is lost: the device asks again.
+int Publish(const engine::Message& message);
 
 }  // namespace ota::broker

@@ -14,7 +14,6 @@ namespace ota::broker {
 namespace {
 
 constexpr auto kTicksExpected = std::chrono::seconds(2);
-constexpr auto kDroppedLine = std::chrono::seconds(60);
 constexpr core::seconds kRetryTooMany{10};
 constexpr core::seconds kRetryUnavailable{30};
 // Any code but that of a refusal closes the connection without an answer.
@@ -99,7 +98,21 @@ void Service::Send(engine::Message message) {
   if (message.lane == engine::Lane::kBlock && !presence_.IsClean(message.device)) {
     message.client.clear();
   }
-  Publish(message);
+  Give(message);
+}
+
+void Service::Give(const engine::Message& message) {
+  const int rc = Publish(message);
+  if (rc == MOSQ_ERR_SUCCESS) {
+    return;
+  }
+  if (const auto untold = unpublished_.Allow(Clock::now())) {
+    Log(engine::LogLevel::kError,
+        "publishing to " + Quote(message.topic) + " failed with code " + std::to_string(rc) +
+            (*untold > 0 ? ", and " + std::to_string(*untold) +
+                               " more messages could not be published since the last line"
+                         : ""));
+  }
 }
 
 std::uint64_t Service::Seen(const core::DeviceKey& device, const struct mosquitto* client,
@@ -171,8 +184,8 @@ void Service::TakeSession(const dialect::SessionTopic& topic, std::string_view p
   const core::DeviceKey gateway{std::string(topic.product), std::string(topic.device)};
   std::string addressee;
   const auto answer = [&](const dialect::Encoded& reply) {
-    Publish({engine::Lane::kAnswer, gateway, 0, reply.addressed ? addressee : std::string(),
-             reply.topic, reply.payload, reply.qos});
+    Give({engine::Lane::kAnswer, gateway, 0, reply.addressed ? addressee : std::string(),
+          reply.topic, reply.payload, reply.qos});
   };
   if (!session_requests_.Has(gateway.product + "/" + gateway.device, Clock::now())) {
     return;  // a flood is not worth an answer
@@ -268,13 +281,13 @@ bool Service::AnswerAgain(const dialect::Dialect& dialect, const core::DeviceKey
   reply.to = dialect::UplinkName(dialect::UplinkKind::kVersion);
   auto encoded = dialect.encode(device, std::move(reply), {kSmallestMaxBytes, now});
   if (encoded) {
-    Publish({engine::Lane::kAnswer,
-             device,
-             connection,
-             {},
-             std::move(encoded->topic),
-             std::move(encoded->payload),
-             encoded->qos});
+    Give({engine::Lane::kAnswer,
+          device,
+          connection,
+          {},
+          std::move(encoded->topic),
+          std::move(encoded->payload),
+          encoded->qos});
   }
   return encoded.has_value();
 }
@@ -301,14 +314,12 @@ void Service::Reply(const dialect::Dialect& dialect, const core::DeviceKey& devi
 }
 
 void Service::Dropped(const core::DeviceKey& device, core::ReplyCode code) {
-  ++dropped_;
-  const Clock::time_point now = Clock::now();
-  if (dropped_said_ && now - *dropped_said_ < kDroppedLine) {
+  const auto untold = dropped_.Allow(Clock::now());
+  if (!untold) {
     return;
   }
-  dropped_said_ = now;
   Log(engine::LogLevel::kWarning,
-      std::to_string(std::exchange(dropped_, 0)) +
+      std::to_string(*untold + 1) +
           " messages were dropped of devices whose dialect has no answer to them (at most one a "
           "second of a device is counted); the last one: device " +
           device.product + "/" + device.device + ", code " +

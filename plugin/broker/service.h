@@ -117,6 +117,8 @@ class Service {
 
   // Hands to the broker what is for the live connection of its device.
   void Send(engine::Message message);
+  // As broker::Publish. A failure is a line of the log, at most one a minute.
+  void Give(const engine::Message& message);
   // Answers a report that is the last one again, unless something of the device is on its way.
   bool AnswerAgain(const dialect::Dialect& dialect, const core::DeviceKey& device,
                    std::uint64_t connection, std::string_view payload);
@@ -165,8 +167,8 @@ class Service {
   guard::Sessions sessions_;
   bool replaying_ = false;     // at SIGHUP
   bool throwing_out_ = false;  // a client, just now
-  int dropped_ = 0;
-  std::optional<Clock::time_point> dropped_said_;
+  guard::OncePerMinute dropped_;
+  guard::OncePerMinute unpublished_;
   std::optional<Clock::time_point> first_callback_;
   bool told_ticks_ = false;
   std::optional<std::string> deferred_;  // topic of a deferred publish, until the next tick

@@ -33,6 +33,15 @@ std::optional<std::uint64_t> OncePerSecond::Allow(const void* client, Time now) 
   return refused;
 }
 
+std::optional<std::uint64_t> OncePerMinute::Allow(Time now) {
+  if (at_ && now - *at_ < std::chrono::minutes(1)) {
+    ++refused_;
+    return std::nullopt;
+  }
+  at_ = now;
+  return std::exchange(refused_, 0);
+}
+
 std::size_t Buckets::SlotOf(std::string_view name) const {
   std::string text = seed_;
   text.append(name);

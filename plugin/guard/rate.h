@@ -1,4 +1,4 @@
-// How often somebody may do something. Broker thread only; time is an argument; bounded in memory,
+// How often somebody may do something. One thread only; time is an argument; bounded in memory,
 // whatever clients do.
 #pragma once
 
@@ -31,6 +31,20 @@ class OncePerSecond {
   };
   std::unordered_map<const void*, Entry> clients_;
   Time pruned_;
+};
+
+// At most once a minute: lines about one matter that may repeat by itself.
+class OncePerMinute {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // Whether a line may be logged now: then gives how many were not since the last one that was;
+  // nothing when it must not.
+  std::optional<std::uint64_t> Allow(Time now);
+
+ private:
+  std::optional<Time> at_;
+  std::uint64_t refused_ = 0;
 };
 
 // Token buckets by name, `burst` tokens each, a new one every `interval`. A fixed number of them:

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import resource
+import signal
 import socket
 import sqlite3
 import struct
@@ -149,6 +150,29 @@ def test_a_thread_that_cannot_be_started_is_named(make_site, wake):
         resource.setrlimit(resource.RLIMIT_STACK, before)
     assert site.process.wait(TIMEOUT) != 0
     assert "ota: the plugin cannot be started: Resource temporarily unavailable" in site.log()
+
+
+def test_a_broker_without_memory(make_site):
+    """Mosquitto's own limit of memory: what cannot be published is one line of the log, and owed again."""
+    site = make_site()
+    site.product()
+    site.package()
+    devices = [Device(site, f"d{n}") for n in range(20)]
+    for d in devices:
+        d.report()
+    site.lines.append("memory_limit 1")
+    (site.directory / "mosquitto.conf").write_text(site.configuration())
+    site.signal(signal.SIGHUP)
+    site.wait_log("Reloading config")
+    site.plan()
+    site.wait_log(r"ota: publishing to 'ota/v1/pump/d\d+/down/plan' failed with code 1")
+    eventually(lambda: site.one("SELECT count(*) AS n FROM task WHERE state='offered'")["n"] == 20, what="20 offers")
+    site.lines.pop()
+    site.restart()
+    for d in devices[:3]:
+        d.connect()
+        d.upgrade()
+    assert len(re.findall("publishing to .* failed", site.log())) == 1
 
 
 def test_a_client_that_never_reads(make_site):

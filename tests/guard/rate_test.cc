@@ -62,6 +62,17 @@ TEST(Buckets, ABurstGoesThroughAndThenOnePerInterval) {
   EXPECT_TRUE(buckets.Has("a", kStart + 4s));
 }
 
+TEST(OncePerMinute, CountsWhatIsNotLogged) {
+  OncePerMinute lines;
+  EXPECT_EQ(lines.Allow(kStart), 0u);
+  EXPECT_EQ(lines.Allow(kStart), std::nullopt);
+  EXPECT_EQ(lines.Allow(kStart + 59'999ms), std::nullopt);
+  EXPECT_EQ(lines.Allow(kStart + 60s), 2u);
+  EXPECT_EQ(lines.Allow(kStart + 119s), std::nullopt);
+  EXPECT_EQ(lines.Allow(kStart + 200s), 1u);
+  EXPECT_EQ(lines.Allow(kStart + 300s), 0u);
+}
+
 // Whoever goes on while there is no token waits no longer for it.
 TEST(Buckets, TakingFromAnEmptyOneCostsNothingMore) {
   Buckets buckets(3, 1s, "seed");
