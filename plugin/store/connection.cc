@@ -101,9 +101,10 @@ FileId FileId::Of(const std::filesystem::path& path) {
   return {std::uint64_t{facts.st_dev}, std::uint64_t{facts.st_ino}};
 }
 
-Store::Impl::Impl(const std::filesystem::path& file, Options given)
+Store::Impl::Impl(const std::filesystem::path& file, Options given, Lock of_file)
     : path(file),
       options(std::move(given)),
+      lock(std::move(of_file)),
       database(file.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX) {
   sqlite3* handle = database.getHandle();
   sqlite3_extended_result_codes(handle, 1);

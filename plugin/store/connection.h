@@ -16,6 +16,7 @@
 #include <sqlite3.h>
 
 #include "core/result.h"
+#include "store/lock.h"
 #include "store/resting.h"
 #include "store/store.h"
 
@@ -146,11 +147,12 @@ struct LogLine {
 };
 
 struct Store::Impl {
-  Impl(const std::filesystem::path& file, Options given);
+  Impl(const std::filesystem::path& file, Options given, Lock of_file);
 
   std::filesystem::path path;
   Options options;
   Opening opening;
+  Lock lock;  // before `database`, so that SQLite closes the file first
   SQLite::Database database;
   std::unordered_map<const char*, SQLite::Statement> statements;  // by the address in statements.h
   Descriptor marker;

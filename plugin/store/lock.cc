@@ -21,6 +21,14 @@ struct flock WholeFile() {
   return whole;
 }
 
+// Of the database itself. SQLite's own locks are at 0x40000000, its longest file ends at 2^48.
+struct flock OneByte() {
+  struct flock byte = WholeFile();
+  byte.l_start = off_t{1} << 62;
+  byte.l_len = 1;
+  return byte;
+}
+
 }  // namespace
 
 Lock::~Lock() {
@@ -64,6 +72,30 @@ core::Result<Lock> TakeLock(const std::string& path) {
     return core::Fail(core::ErrorCode::kUnavailable,
                       "lock '" + name + "': cannot be given to the owner of its directory: " +
                           std::generic_category().message(errno));
+  }
+  return lock;
+}
+
+core::Result<Lock> TakeFileLock(const std::string& path) {
+  const std::string name = "database '" + path + "': ";
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) {
+    return core::Fail(core::ErrorCode::kUnavailable,
+                      name + "cannot be opened: " + std::generic_category().message(errno));
+  }
+  Lock lock(fd);
+  struct flock byte = OneByte();
+  if (fcntl(fd, F_OFD_SETLK, &byte) != 0) {
+    const int error = errno;
+    if (error == EAGAIN || error == EACCES) {
+      return core::Fail(core::ErrorCode::kConflict,
+                        name +
+                            "is in use by another broker, which knows it by another name, or "
+                            "whose '" +
+                            path + ".lock' was removed; stop one of them");
+    }
+    return core::Fail(core::ErrorCode::kUnavailable,
+                      name + "cannot be locked: " + std::generic_category().message(error));
   }
   return lock;
 }

@@ -1,6 +1,8 @@
-// The lock that says "the broker uses this database": an advisory lock on a file beside it. The
-// engine holds it while it has the database open; `otactl restore` takes it so that the two never
-// meet. Released by the kernel when its holder dies. Any thread; reads and writes one directory.
+// The locks that say "the broker uses this database": advisory locks, of a file beside it and of
+// the file itself. The engine holds the first one while it runs; `otactl restore` takes it so that
+// the two never meet. The second one is for who has no part in the first: a broker that knows the
+// file by another name (a hard link), or that comes after somebody has removed the file beside it.
+// Released by the kernel when their holder dies. Any thread; reads and writes one directory.
 #pragma once
 
 #include <string>
@@ -31,7 +33,14 @@ class Lock {
 // opened.
 core::Result<Lock> TakeLock(const std::string& path);
 
-// Whether somebody holds the lock now. Makes no file. False also when it cannot be read.
+// Takes the lock of the file at `path`, which exists, itself. To close any descriptor of a file
+// drops SQLite's locks of it in this process: taken before SQLite opens it, kept until after SQLite
+// has closed it. Does not wait. Fails with kConflict when somebody holds it, kUnavailable when the
+// file cannot be opened.
+core::Result<Lock> TakeFileLock(const std::string& path);
+
+// Whether somebody holds the lock beside the database now. Makes no file. False also when it cannot
+// be read.
 bool IsLocked(const std::string& path);
 
 }  // namespace ota::store

@@ -424,11 +424,15 @@ core::Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& pa
   }
   std::unique_ptr<Store> store;
   try {
+    core::Result<Lock> lock = TakeFileLock(path.string());
+    if (!lock) {
+      return tl::unexpected(lock.error());
+    }
     const core::Result<bool> set_aside = SetAsideAnothersLog(path);
     if (!set_aside) {
       return tl::unexpected(set_aside.error());
     }
-    store.reset(new Store(std::make_unique<Impl>(path, std::move(options))));
+    store.reset(new Store(std::make_unique<Impl>(path, std::move(options), std::move(*lock))));
     Impl& impl = *store->impl_;
     impl.log_set_aside = *set_aside;
     if (Status ready = SetUp(impl); !ready) {

@@ -354,6 +354,25 @@ def test_the_port_of_the_download_server_is_taken(make_site):
     Device(site).upgrade()
 
 
+def test_a_second_broker_finds_the_file_in_use(make_site, tmp_path):
+    """By another name, and where the file is gone whose lock would have told."""
+    site = make_site()
+    site.pump()
+    link = tmp_path / "link.db"
+    os.link(site.database, link)
+    for database in link, site.database:
+        if database == site.database:
+            (site.directory / "ota.db.lock").unlink()
+        second = make_site(options={"database": str(database)}, start=False)
+        second.start(wait=False)
+        second.wait_log(r"ota: database '.*': is in use by another broker")
+        assert Device(second, "there").report()["code"] == 503
+        second.stop()
+    assert not (tmp_path / "link.db-wal").exists()
+    Device(site).upgrade()
+    assert site.integrity() == ["ok"]
+
+
 def test_a_full_disk(make_site, tmp_path):
     with small_disk(tmp_path / "small", "8m") as small:
         site = make_site(options={"database": str(small / "ota.db")}, start=False)

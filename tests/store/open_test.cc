@@ -85,6 +85,19 @@ TEST_F(Open, TheTimeOfTheLastCommitIsTheOneThatTheEngineGave) {
   EXPECT_EQ(Reopen().opening().last_commit, At(10));
 }
 
+TEST_F(Open, AFileThatIsOpenByAnotherNameIsRefusedAndNothingIsMadeBesideIt) {
+  Reopen();
+  const std::filesystem::path link = directory_ / "link.db";
+  std::filesystem::create_hard_link(path(), link);
+  const auto second = Store::Open(link, At(1'000'000), {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, core::ErrorCode::kConflict);
+  EXPECT_THAT(second.error().message, HasSubstr("in use by another broker"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "link.db-wal"));
+  Close();
+  EXPECT_TRUE(Store::Open(link, At(1'000'000), {}));
+}
+
 TEST_F(Open, AnotherProgramsFileIsRefusedAndNotTouched) {
   Shell("PRAGMA application_id = 7; CREATE TABLE theirs(x);");
   const std::string before = Read(path());
