@@ -46,6 +46,14 @@ std::string Seconds(core::Duration duration) {
   return std::to_string(std::chrono::duration_cast<seconds>(duration).count()) + " s";
 }
 
+// On the disk of `file`; 0 when nobody can say.
+std::int64_t FreeBytes(const std::string& file) {
+  struct statvfs disk {};
+  return ::statvfs(file.c_str(), &disk) != 0
+             ? 0
+             : static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
+}
+
 }  // namespace
 
 bool Engine::IsDue(Monotonic now) {
@@ -117,6 +125,7 @@ store::Status Engine::Turn() {
   NoteStandstill(monotonic);
   if (monotonic >= next_look_) {
     next_look_ = monotonic + kLook;
+    exchange_->SetDiskLow(FreeBytes(options_.database) < kLowDisk);
     auto status = CheckFile();
     status = status ? CheckSize(monotonic) : status;
     if (!status) {
@@ -547,7 +556,9 @@ void Engine::Judge(const store::Health& health) {
   add(health.oldest_uplink_ms > kLateUplinkMs, "uplinks wait for more than 10 s");
   add(outbox_.Full(), "the outbox is full");
   add(health.wal_bytes > kWalLimit, "the write-ahead log is longer than 64 MiB");
-  add(health.free_bytes < kLowDisk, "less than 64 MiB are free on the database's disk");
+  add(health.free_bytes < kLowDisk,
+      "less than 64 MiB are free on the database's disk: only changes of state are logged of what "
+      "devices say");
   if (unwell != unwell_) {
     unwell_ = unwell;
     Say(unwell.empty() ? LogLevel::kNotice : LogLevel::kWarning,
@@ -585,11 +596,7 @@ void Engine::SaveHealth(core::Now now) {
   }
   health.ticks = static_cast<std::int64_t>(ticks_());
   health.wal_bytes = store_->WalBytes();
-  struct statvfs disk {};
-  if (::statvfs(options_.database.c_str(), &disk) == 0) {
-    health.free_bytes =
-        static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
-  }
+  health.free_bytes = FreeBytes(options_.database);
   health.last_error = fault_;
   Judge(health);
   ReserveDescriptors();

@@ -80,6 +80,8 @@ class Exchange {
   void Begin(store::Store& store, std::shared_ptr<const store::Catalogue> catalogue, core::Now now);
   const store::Catalogue& catalogue() const { return *catalogue_; }
   void SetOutboxFull(bool full) { outbox_full_ = full; }
+  // Little room is left for the database: of what devices say only changes of state are logged.
+  void SetDiskLow(bool low) { disk_low_ = low; }
   void SetKey(const package::AddressKey* key) { delivery_.key = key; }
 
   // Runs `event` under a savepoint: rows that the database refuses (kConflict) are rolled back
@@ -227,6 +229,7 @@ class Exchange {
   std::shared_ptr<const store::Catalogue> catalogue_;
   core::Now now_{};
   bool outbox_full_ = false;
+  bool disk_low_ = false;
   Pace pace_;
   struct WindowNow {
     core::Instant from;   // as of

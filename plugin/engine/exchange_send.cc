@@ -292,9 +292,13 @@ void Exchange::Audit(const core::DeviceKey& key, const core::Decision& decision)
   }
 }
 
-// The log is pruned by age alone. What a device says beyond its limit is stored all the same, but
-// the log keeps only how its tasks end.
+// The log is pruned by age alone, and many devices may fill the disk together. What a device says
+// beyond its limit is stored all the same, but the log keeps only how its tasks end.
 void Exchange::LimitLog(core::Decision& decision) {
+  if (disk_low_) {  // Engine::Judge has said so
+    std::erase_if(decision.log,
+                  [](const core::LogEntry& entry) { return entry.new_state == entry.old_state; });
+  }
   const core::Device& device = decision.device;
   if (device.id == 0) {
     return;

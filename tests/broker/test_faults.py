@@ -373,6 +373,36 @@ def test_a_second_broker_finds_the_file_in_use(make_site, tmp_path):
     assert site.integrity() == ["ok"]
 
 
+def test_a_disk_with_little_room_has_changes_of_state_logged_alone(make_site, tmp_path):
+    with small_disk(tmp_path / "small", "100m") as small:
+        site = make_site(options={"database": str(small / "ota.db")}, start=False)
+        site.database = small / "ota.db"
+        site.start()
+        site.pump()
+
+        def logged(device):
+            d = Device(site, device)
+            d.upgrade()
+            for n in range(3):
+                d.versions["main"] = f"odd{n}"
+                assert d.report()["code"] == 200
+            assert site.versions(device) == d.versions
+            rows = site.events(device)
+            d.disconnect()
+            return [(r["event"], r["old_state"], r["new_state"]) for r in rows]
+
+        before = logged("before")
+        assert [row for row in before if row[1] == row[2]]
+        filler = small / "filler"
+        filler.write_bytes(b"x" * (50 << 20))
+        site.wait_log("ota: health: less than 64 MiB are free on the database's disk: only changes of state")
+        assert logged("during") == [row for row in before if row[1] != row[2]]
+        filler.unlink()
+        site.wait_log("ota: health: well again")
+        assert logged("after") == before
+        site.close()
+
+
 def test_a_full_disk(make_site, tmp_path):
     with small_disk(tmp_path / "small", "8m") as small:
         site = make_site(options={"database": str(small / "ota.db")}, start=False)
