@@ -90,24 +90,23 @@ core::Result<std::unique_ptr<Engine>> Engine::Start(const Options& options, Inbo
       new Engine(options, inbox, outbox, std::move(ticks), std::move(clocks)));
   std::promise<core::Result<void>> prepared;
   auto outcome = prepared.get_future();
-  engine->thread_ = std::thread([self = engine.get(), descriptors,
-                                 prepared = std::move(prepared)]() mutable {
-    package::YieldToBroker();
-    self->own_descriptors_ = descriptors == Descriptors::kOwn && package::OwnDescriptors();
-    bool runs = false;
-    try {
-      core::Result<void> done = self->Prepare();
-      runs = done.has_value();
-      prepared.set_value(std::move(done));
-    } catch (const std::exception& error) {  // no thread, no memory
-      prepared.set_value(core::Fail(core::ErrorCode::kUnavailable,
-                                    std::string("the engine cannot be started: ") + error.what()));
-    }
-    if (runs) {
-      self->Run();
-    }
-    self->Close();
-  });
+  engine->thread_ =
+      std::thread([self = engine.get(), descriptors, prepared = std::move(prepared)]() mutable {
+        package::YieldToBroker();
+        self->own_descriptors_ = descriptors == Descriptors::kOwn && package::OwnDescriptors();
+        bool runs = false;
+        try {
+          core::Result<void> done = self->Prepare();
+          runs = done.has_value();
+          prepared.set_value(std::move(done));
+        } catch (...) {  // no thread, no memory: for the caller
+          prepared.set_exception(std::current_exception());
+        }
+        if (runs) {
+          self->Run();
+        }
+        self->Close();
+      });
   if (auto done = outcome.get(); !done) {
     return tl::unexpected(std::move(done.error()));
   }
@@ -178,11 +177,15 @@ void Engine::Run() {
     try {
       goes_on = Round();
     } catch (const std::exception& exception) {  // no memory; it would end the broker
-      if (store_ != nullptr) {
-        Abandon();
-      }
-      Fault({core::ErrorCode::kInternal, std::string("the engine: ") + exception.what()});
       goes_on = !stopping_.load();
+      try {
+        if (store_ != nullptr) {
+          Abandon();
+        }
+        Fault({core::ErrorCode::kInternal, std::string("the engine: ") + exception.what()});
+      } catch (const std::exception&) {  // not even for this: the next round says it
+        std::this_thread::sleep_for(kRest);
+      }
     }
   }
 }
@@ -246,6 +249,9 @@ void Engine::Take(steady_clock::duration wait) {
     until = now;
   }
   Batch batch = inbox_.Take(until, arrivals_.empty() && !full ? kBatchArrivals : 0);
+  if (!batch.arrivals.empty()) {
+    arrivals_ = std::move(batch.arrivals);  // at once: they are in the devices' shares
+  }
   std::vector<core::DeviceKey> gone;
   for (PresenceChange& change : batch.presence) {
     if (change.connection == 0) {
@@ -280,8 +286,7 @@ void Engine::Take(steady_clock::duration wait) {
     logins_.Reload();
     reload_files_ = true;
   }
-  if (!batch.arrivals.empty()) {
-    arrivals_ = std::move(batch.arrivals);
+  if (decoded_.empty() && !arrivals_.empty()) {
     decoded_ = Decode(arrivals_);
   }
   last_turn_ = last_turn_ || (batch.stop && arrivals_.empty());

@@ -31,11 +31,12 @@ Admission Inbox::Offer(Arrival arrival) {
     if (share.messages >= kShareMessages || share.bytes + bytes > kShareBytes) {
       return Admission::kTooMany;
     }
+    const std::size_t cost = Cost(arrival);
+    arrivals_.push_back(std::move(arrival));  // before it counts: there may be no memory
     ++share.messages;
     share.bytes += bytes;
     ++messages_;
-    bytes_ += Cost(arrival);
-    arrivals_.push_back(std::move(arrival));
+    bytes_ += cost;
   }
   filled_.notify_one();
   return Admission::kTaken;
@@ -122,20 +123,21 @@ Batch Inbox::Take(std::chrono::steady_clock::time_point deadline, std::size_t ma
       std::this_thread::sleep_for(kGatherTime);
       lock.lock();
     }
+    // First what takes memory: where there is none, nothing is taken out.
+    batch.undelivered.reserve(undelivered_.size());
+    for (const auto& [device, connection] : undelivered_) {
+      batch.undelivered.push_back({device, connection});
+    }
+    batch.presence.reserve(presence_.size());
     const auto end =
         arrivals_.begin() + static_cast<std::ptrdiff_t>(std::min(max_arrivals, arrivals_.size()));
     batch.arrivals.assign(std::make_move_iterator(arrivals_.begin()), std::make_move_iterator(end));
     arrivals_.erase(arrivals_.begin(), end);
     gathers_ = batch.arrivals.size() + presence_.size() > 1;
-    batch.presence.reserve(presence_.size());
     for (auto& [device, presence] : presence_) {
       batch.presence.push_back(std::move(presence.change));
     }
     presence_.clear();
-    batch.undelivered.reserve(undelivered_.size());
-    for (const auto& [device, connection] : undelivered_) {
-      batch.undelivered.push_back({device, connection});
-    }
     undelivered_.clear();
     batch.events.swap(events_);
     batch.reload = std::exchange(reload_, false);

@@ -25,21 +25,32 @@ std::size_t Cost(const Message& message) {
 void Outbox::PushLocked(std::vector<Message> messages) {
   std::size_t bytes = 0;
   std::size_t block_bytes = 0;
-  for (Message& message : messages) {
-    Pending& count = pending_[message.device];
-    auto lane = static_cast<std::size_t>(message.lane);
-    for (std::size_t lower = kLanes - 1; lower > lane; --lower) {
-      if (count[lower] > 0) {
-        lane = lower;
+  std::size_t taken = 0;
+  const auto add = [&] {
+    bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    block_bytes_.fetch_add(block_bytes, std::memory_order_relaxed);
+    entries_.fetch_add(taken, std::memory_order_release);
+  };
+  try {
+    for (Message& message : messages) {
+      Pending& count = pending_[message.device];
+      auto lane = static_cast<std::size_t>(message.lane);
+      for (std::size_t lower = kLanes - 1; lower > lane; --lower) {
+        if (count[lower] > 0) {
+          lane = lower;
+        }
       }
+      const std::size_t cost = Cost(message);
+      lanes_[lane].push_back(std::move(message));
+      ++count[lane];
+      (lane == kBlockLane ? block_bytes : bytes) += cost;
+      ++taken;
     }
-    ++count[lane];
-    (lane == kBlockLane ? block_bytes : bytes) += Cost(message);
-    lanes_[lane].push_back(std::move(message));
+  } catch (...) {  // no memory: what is inside counts
+    add();
+    throw;
   }
-  bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  block_bytes_.fetch_add(block_bytes, std::memory_order_relaxed);
-  entries_.fetch_add(messages.size(), std::memory_order_release);
+  add();
 }
 
 bool Outbox::Holds(const core::DeviceKey& device) {
@@ -108,16 +119,16 @@ void Outbox::Drain(const Sink& sink, const DrainLimits& limits) {
   std::vector<LogLine> lines;
   {
     const std::lock_guard lock(mutex_);
+    lines.reserve(std::min(log_.size(), kLogLinesPerTick));
     while (!log_.empty() && lines.size() < kLogLinesPerTick) {
       lines.push_back(std::move(log_.front()));
       log_.pop_front();
     }
+    entries_.fetch_sub(lines.size(), std::memory_order_release);
     if (log_.empty() && log_dropped_ > 0) {
       lines.push_back({LogLevel::kWarning, std::to_string(std::exchange(log_dropped_, 0)) +
                                                " log lines were dropped: too many at once"});
-      entries_.fetch_add(1, std::memory_order_relaxed);
     }
-    entries_.fetch_sub(lines.size(), std::memory_order_release);
   }
   for (const LogLine& line : lines) {
     sink.log(line);
