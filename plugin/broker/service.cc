@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -44,11 +45,15 @@ Service::~Service() {
     engine_->Stop();
   }
   wake_.Stop();
-  while (!outbox_.Empty()) {  // the last lines of the log; nobody is there for the messages
-    auto sink = sink_;
-    sink.live = [](const core::DeviceKey&) { return std::uint64_t{0}; };
-    sink.undelivered = [](const engine::Message&) {};
-    outbox_.Drain(sink);
+  try {
+    while (!outbox_.Empty()) {  // the last lines of the log; nobody is there for the messages
+      auto sink = sink_;
+      sink.live = [](const core::DeviceKey&) { return std::uint64_t{0}; };
+      sink.undelivered = [](const engine::Message&) {};
+      outbox_.Drain(sink);
+    }
+  } catch (const std::exception&) {
+    Log(engine::LogLevel::kError, "the last lines of the log are lost: no memory");
   }
   engine_.reset();
 }
@@ -125,8 +130,8 @@ std::uint64_t Service::Seen(const core::DeviceKey& device, const struct mosquitt
 }
 
 void Service::Gone(const struct mosquitto* client) {
+  sessions_.Gone(client);  // takes no memory: at least this is done in any case
   presence_.Gone(client);
-  sessions_.Gone(client);
 }
 
 std::uint64_t Service::LiveOn(const core::DeviceKey& device, const struct mosquitto* client) const {
@@ -353,6 +358,10 @@ void Service::Allowed() {
 }
 
 void Service::ThrowOut() {
+  const struct Flag {
+    bool& flag;
+    ~Flag() { flag = false; }
+  } over{throwing_out_};
   throwing_out_ = true;
   for (const std::string& client_id : sessions_.TakeSuperseded()) {
     mosquitto_kick_client_by_clientid(client_id.c_str(), false);
@@ -364,7 +373,6 @@ void Service::ThrowOut() {
               " has connected again: its connection " + Quote(displaced.client_id) + " is ended");
     }
   }
-  throwing_out_ = false;
 }
 
 dialect::SessionCode Service::Do(dialect::SessionAct act, const guard::Registry& devices,

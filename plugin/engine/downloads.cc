@@ -8,8 +8,6 @@
 namespace ota::engine {
 namespace {
 
-// Files that are hashed at once: more would only make the disk seek.
-constexpr int kHashing = 1;
 constexpr std::size_t kMaxSigns = 20000;
 constexpr std::chrono::seconds kSignEvery{10};
 constexpr core::seconds kRetryAfter{10};
@@ -81,6 +79,9 @@ core::Result<std::unique_ptr<Downloads>> Downloads::Start(const Options& options
   callbacks.on_changed = [self](std::int64_t file, const std::string&) {
     self->inbox_.TryPost([self, file] { self->HashAgain(file); });
   };
+  callbacks.on_failed = [self](const std::exception& why) {
+    self->Failed("a request to the download server", "", why);
+  };
   callbacks.unix_seconds = [] {
     return std::chrono::duration_cast<core::seconds>(Clocks().wall.time_since_epoch()).count();
   };
@@ -145,29 +146,53 @@ void Downloads::Sign(std::int64_t device, std::int64_t file) {
   }
 }
 
+// One file at a time: more would only make the disk seek.
 void Downloads::Submit() {
-  while (running_ < kHashing && !waiting_.empty()) {
-    auto [key, path] = waiting_.front();
-    const bool taken = workers_->Submit(
-        package::Workers::Length::kLong,
-        [this, key = key, path = path, fd = store_fd_](const std::stop_token& stop) {
-          auto facts = package::Inspect(fd->get(), path, [&stop](std::int64_t, std::int64_t) {
-            return !stop.stop_requested();
-          });
-          if (stop.stop_requested()) {
-            return;
-          }
-          inbox_.Post([this, key, path, facts = std::move(facts)] {
-            --running_;
-            findings_.push_back({key, path, facts});
-            Submit();
-          });
-        });
-    if (!taken) {
+  if (waiting_.empty() || inspecting_) {
+    return;
+  }
+  const auto& [key, path] = waiting_.front();
+  package::Workers::Job job = [this, key = key, path = path,
+                               fd = store_fd_](const std::stop_token& stop) {
+    auto facts = package::Inspect(
+        fd->get(), path, [&stop](std::int64_t, std::int64_t) { return !stop.stop_requested(); });
+    if (stop.stop_requested()) {
       return;
     }
-    ++running_;
-    waiting_.pop_front();
+    inbox_.Post([this, key, path, facts = std::move(facts)] {
+      inspecting_ = false;
+      findings_.push_back({key, path, facts});
+      waiting_.pop_front();
+      Submit();
+    });
+  };
+  package::Workers::Failed failed = [this, path = path](const std::exception& why) {
+    Failed("the digest of package file", path, why);
+    inspecting_ = false;
+  };
+  inspecting_ = true;
+  if (!workers_->Submit(package::Workers::Length::kLong, std::move(job), std::move(failed))) {
+    inspecting_ = false;
+  }
+}
+
+void Downloads::Failed(std::string_view what, std::string_view name,
+                       const std::exception& why) noexcept {
+  try {
+    const std::lock_guard lock(failed_mutex_);
+    const auto untold = failed_.Allow(std::chrono::steady_clock::now());
+    if (!untold) {
+      return;
+    }
+    std::string line(what);
+    line += name.empty() ? "" : " '" + std::string(name) + "'";
+    line += std::string(" has failed: ") + why.what();
+    line += *untold == 0 ? ""
+                         : ", and " + std::to_string(*untold) +
+                               " more pieces of work have failed since the last line";
+    outbox_.Log(LogLevel::kError, std::move(line));
+  } catch (const std::exception&) {
+    return;  // no memory for a line
   }
 }
 
@@ -302,6 +327,7 @@ void Downloads::BuildTable() {
 }
 
 void Downloads::Check() {
+  Submit();  // what failed, or found no room
   if (checking_) {
     return;
   }
@@ -319,38 +345,45 @@ void Downloads::Check() {
           {row, looked == looked_.end() ? std::optional<package::FileFacts>() : looked->second});
     }
   }
-  checking_ = workers_->Submit(
-      package::Workers::Length::kLong, [this, files = std::move(files), fd = store_fd_,
-                                        directory = directory_](const std::stop_token& stop) {
-        if (!package::IsStore(fd->get(), directory)) {
-          inbox_.Post([this] {
-            checking_ = false;
-            if (OpenAgain()) {
-              Check();
-            }
-          });
-          return;
+  package::Workers::Job job = [this, files = std::move(files), fd = store_fd_,
+                               directory = directory_](const std::stop_token& stop) {
+    if (!package::IsStore(fd->get(), directory)) {
+      inbox_.Post([this] {
+        checking_ = false;
+        if (OpenAgain()) {
+          Check();
         }
-        std::vector<store::PackageFile> differ;
-        for (const Known& known : files) {
-          if (stop.stop_requested()) {
-            return;
-          }
-          auto file = package::OpenInside(fd->get(), known.row.path);
-          const bool same = known.looked ? file && package::CheckUnchanged(
-                                                       file->get(), known.row.path, *known.looked)
-                                         : !file;
-          if (!same) {
-            differ.push_back(known.row);
-          }
-        }
-        inbox_.Post([this, differ = std::move(differ)] {
-          checking_ = false;
-          for (const store::PackageFile& row : differ) {
-            Hash(row);
-          }
-        });
       });
+      return;
+    }
+    std::vector<store::PackageFile> differ;
+    for (const Known& known : files) {
+      if (stop.stop_requested()) {
+        return;
+      }
+      auto file = package::OpenInside(fd->get(), known.row.path);
+      const bool same =
+          known.looked ? file && package::CheckUnchanged(file->get(), known.row.path, *known.looked)
+                       : !file;
+      if (!same) {
+        differ.push_back(known.row);
+      }
+    }
+    inbox_.Post([this, differ = std::move(differ)] {
+      checking_ = false;
+      for (const store::PackageFile& row : differ) {
+        Hash(row);
+      }
+    });
+  };
+  package::Workers::Failed failed = [this](const std::exception& why) {
+    Failed("the look at the store directory", "", why);
+    checking_ = false;
+  };
+  checking_ = true;
+  if (!workers_->Submit(package::Workers::Length::kLong, std::move(job), std::move(failed))) {
+    checking_ = false;
+  }
 }
 
 // ---------------------------------------------------------------- blocks
@@ -398,7 +431,8 @@ void Downloads::Read(BlockJob job) {
     Refuse(*shared, code, std::move(why));
   };
   const bool taken = workers_->Submit(
-      package::Workers::Length::kShort, [this, shared, refuse](const std::stop_token& stop) {
+      package::Workers::Length::kShort,
+      [this, shared, refuse](const std::stop_token& stop) {
         auto file = files_->Open(shared->grant.file.id);
         if (!file) {
           if (file.error().code == core::ErrorCode::kCorruption) {
@@ -447,6 +481,14 @@ void Downloads::Read(BlockJob job) {
         }
         if (!shared->after.empty()) {
           outbox_.PushWhenRoom(std::move(shared->after));
+        }
+      },
+      [this, shared, refuse](const std::exception& why) {
+        Failed("the reading of blocks for device", shared->envelope.device.device, why);
+        try {
+          refuse(core::ReplyCode::kUnavailable, "the file could not be read");
+        } catch (const std::exception&) {
+          return;  // the device asks again
         }
       });
   if (!taken) {

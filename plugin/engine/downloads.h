@@ -7,11 +7,14 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <unordered_set>
 #include <utility>
@@ -24,6 +27,7 @@
 #include "engine/inbox.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
+#include "guard/rate.h"
 #include "package/address.h"
 #include "package/served_files.h"
 #include "package/server.h"
@@ -67,7 +71,7 @@ class Downloads {
 
   // Has a worker look whether the store directory is still the one that its path names (a disk may
   // be mounted there by now), whether every file is still what it was, and whether a missing one
-  // has come. About once a minute.
+  // has come; a file whose digest has failed is tried again. About once a minute.
   void Check();
 
   // Opens key and store directory again (SIGHUP). Gives log lines for what failed; what failed
@@ -109,6 +113,9 @@ class Downloads {
   void BuildTable();
   void Read(BlockJob job);
   void Refuse(const BlockJob& job, core::ReplyCode code, std::string why);
+  // A line, at most one a minute, about a piece of work of a worker or of the server that has ended
+  // with an exception. `name` may be empty. Their threads; does not throw.
+  void Failed(std::string_view what, std::string_view name, const std::exception& why) noexcept;
 
   Inbox& inbox_;
   Outbox& outbox_;
@@ -125,17 +132,20 @@ class Downloads {
   std::map<Key, store::PackageFile> rows_;
   std::map<Key, std::string> hashing_;        // path that is being hashed, or waits for it
   std::map<Key, package::FileFacts> looked_;  // what a refused file was when it was last hashed
-  std::deque<std::pair<Key, std::string>> waiting_;
-  int running_ = 0;
+  std::deque<std::pair<Key, std::string>> waiting_;  // the first one is with a worker, if any is
+  // A worker has one; it says itself when it has failed, for it may have no memory to post that.
+  std::atomic<bool> inspecting_{false};
+  std::atomic<bool> checking_{false};
   std::vector<Finding> findings_;
   std::size_t saved_ = 0;  // of findings_, by the open transaction
   std::vector<std::pair<std::int64_t, std::int64_t>> signs_;
   std::map<std::pair<std::int64_t, std::int64_t>, std::chrono::steady_clock::time_point> signed_;
   std::vector<LogLine> said_;  // by the open transaction
   bool table_changed_ = false;
-  bool checking_ = false;
   std::atomic<bool> serving_{true};  // workers read it
   std::unordered_set<std::int64_t> held_;
+  std::mutex failed_mutex_;
+  guard::OncePerMinute failed_;  // guarded by failed_mutex_
 };
 
 }  // namespace ota::engine

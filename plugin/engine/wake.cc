@@ -68,6 +68,7 @@ std::chrono::microseconds Wake::First() const {
   return waits_.load(std::memory_order_relaxed) ? kFirst : kFirstAtWork;
 }
 
+// Takes no memory, and so throws nothing.
 void Wake::Run() {
   // The kernel would add 50 us to each wait.
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);

@@ -200,6 +200,7 @@ struct Server::State {
     }
   }
 
+  // Takes no memory, and so throws nothing.
   void Pace(const std::stop_token& stop) {
     std::unique_lock lock(mutex);
     while (!stop.stop_requested()) {
@@ -219,10 +220,22 @@ struct Server::State {
     }
   }
 
-  void Tell(Download& download, bool ended, bool complete) {
+  // The caller is in libmicrohttpd, where an exception would end the broker.
+  void Failed(const std::exception& why) const {
+    if (callbacks.on_failed) {
+      callbacks.on_failed(why);
+    }
+  }
+
+  // Does not throw: what has begun must be ended.
+  void Tell(Download& download, bool ended, bool complete) const {
     download.told = Clock::now();
-    if (callbacks.on_sign) {
-      callbacks.on_sign({download.device, download.file_id, download.at, ended, complete});
+    try {
+      if (callbacks.on_sign) {
+        callbacks.on_sign({download.device, download.file_id, download.at, ended, complete});
+      }
+    } catch (const std::exception& why) {
+      Failed(why);
     }
   }
 
@@ -246,8 +259,8 @@ struct Server::State {
     }
     const std::int64_t turn = pacer.Take(wanted, Clock::now());
     if (turn == 0) {
-      download.waiting = true;
       pacer.Wait(&download);
+      download.waiting = true;
       MHD_suspend_connection(download.connection);
       pacer_changed = true;
       wake.notify_one();
@@ -451,14 +464,20 @@ MHD_Result Server::State::OnRequest(void* self, MHD_Connection* connection, cons
   }
   try {
     return state.Handle(connection, url, head, request);
-  } catch (const std::exception&) {  // no memory: in libmicrohttpd it would end the broker
+  } catch (const std::exception& why) {
+    state.Failed(why);
     return MHD_NO;
   }
 }
 
 ssize_t Server::State::OnRead(void* download, std::uint64_t position, char* to, std::size_t room) {
   Download& reading = *static_cast<Download*>(download);
-  return reading.state->Read(reading, position, to, room);
+  try {
+    return reading.state->Read(reading, position, to, room);
+  } catch (const std::exception& why) {
+    reading.state->Failed(why);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+  }
 }
 
 void Server::State::OnCompleted(void* self, MHD_Connection* /*connection*/, void** request,

@@ -20,6 +20,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -52,7 +53,9 @@ struct DownloadSign {
 struct ServerCallbacks {
   std::function<void(const DownloadSign&)> on_sign;                           // may be empty
   std::function<void(std::int64_t file, const std::string& why)> on_changed;  // may be empty
-  std::function<std::int64_t()> unix_seconds;  // the wall clock, for expiry; required
+  // A request has ended with an exception (no memory), and its connection with it. Must not throw.
+  std::function<void(const std::exception& why)> on_failed;  // may be empty
+  std::function<std::int64_t()> unix_seconds;                // the wall clock, for expiry; required
 };
 
 struct ServerHealth {

@@ -29,22 +29,22 @@ Workers::~Workers() {
   Stop();
 }
 
-bool Workers::Submit(Length length, Job job) {
+bool Workers::Submit(Length length, Job job, Failed failed) {
   {
     const std::lock_guard lock(mutex_);
-    std::deque<Job>& queue = length == Length::kShort ? short_ : long_;
+    std::deque<Work>& queue = length == Length::kShort ? short_ : long_;
     if (stopped_ || queue.size() >= max_queued_) {
       return false;
     }
-    queue.push_back(std::move(job));
+    queue.push_back({std::move(job), std::move(failed)});
   }
   wake_.notify_one();
   return true;
 }
 
 void Workers::Stop() {
-  std::deque<Job> dropped_short;
-  std::deque<Job> dropped_long;
+  std::deque<Work> dropped_short;
+  std::deque<Work> dropped_long;
   std::vector<std::jthread> threads;
   {
     const std::lock_guard lock(mutex_);
@@ -68,13 +68,19 @@ void Workers::Run(const std::stop_token& stop) {
       return;
     }
     const bool is_short = !short_.empty();
-    std::deque<Job>& queue = is_short ? short_ : long_;
-    Job job = std::move(queue.front());
+    std::deque<Work>& queue = is_short ? short_ : long_;
+    Work work = std::move(queue.front());
     queue.pop_front();
     long_running_ += is_short ? 0 : 1;
     lock.unlock();
-    job(stop);
-    job = nullptr;
+    try {
+      work.job(stop);
+    } catch (const std::exception& error) {  // it would end the broker
+      if (work.failed) {
+        work.failed(error);
+      }
+    }
+    work = {};
     lock.lock();
     long_running_ -= is_short ? 0 : 1;
     if (!is_short) {

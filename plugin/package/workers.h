@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -18,9 +19,11 @@ namespace ota::package {
 
 class Workers {
  public:
-  // Runs on one of the pool's threads, all signals blocked. Must not throw, and must look at `stop`
-  // at least every 100 ms.
+  // Runs on one of the pool's threads, all signals blocked. Must look at `stop` at least every
+  // 100 ms.
   using Job = std::function<void(std::stop_token stop)>;
+  // Runs behind a job that has ended with an exception (no memory), on its thread. Must not throw.
+  using Failed = std::function<void(const std::exception& why)>;
 
   // Short jobs (blocks) go first, and one thread is always free of long ones (digests), so that a
   // device does not wait for the hash of somebody else's gigabyte.
@@ -35,23 +38,28 @@ class Workers {
   Workers& operator=(const Workers&) = delete;
   ~Workers();
 
-  // Any thread; never blocks. False when the queue is full or the pool has stopped: the job is
-  // dropped.
-  bool Submit(Length length, Job job);
+  // Any thread; never blocks. `failed` may be empty. False when the queue is full or the pool has
+  // stopped: the job is dropped.
+  bool Submit(Length length, Job job, Failed failed = {});
 
   // Asks running jobs to end, drops those that wait, and joins: within a second. Idempotent; not
   // from a job.
   void Stop();
 
  private:
+  struct Work {
+    Job job;
+    Failed failed;
+  };
+
   explicit Workers(std::size_t max_queued) : max_queued_(max_queued) {}
   void Run(const std::stop_token& stop);
 
   const std::size_t max_queued_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
-  std::deque<Job> short_;
-  std::deque<Job> long_;
+  std::deque<Work> short_;
+  std::deque<Work> long_;
   std::size_t long_running_ = 0;
   std::size_t long_limit_ = 1;
   bool stopped_ = false;

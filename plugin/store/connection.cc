@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 
 #include "store/statements.h"
 
@@ -20,8 +21,12 @@ int OnBusy(void* context, int round) {
   if (round == 0) {
     impl.waited = core::Duration(0);
   }
-  if (impl.options.wait && !impl.options.wait(impl.waited)) {
-    return 0;
+  try {
+    if (impl.options.wait && !impl.options.wait(impl.waited)) {
+      return 0;
+    }
+  } catch (const std::exception&) {
+    return 0;  // no memory; SQLite, which is C, would be left half way
   }
   const auto index = std::min<std::size_t>(static_cast<std::size_t>(round), kPauses.size() - 1);
   const core::Duration pause(kPauses.at(index));

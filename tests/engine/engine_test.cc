@@ -23,6 +23,7 @@
 
 #include "engine/push_limit.h"
 #include "engine/registrations.h"
+#include "no_memory.h"
 #include "store/scratch.h"
 
 namespace ota::engine {
@@ -845,6 +846,42 @@ TEST_F(Site, BlocksOfAFileComeInOrderAndTheReplyAfterThem) {  // [N-28] [N-13]
   EXPECT_EQ(messages_[0].payload.size(), 512u);
   EXPECT_TRUE(messages_[1].topic.ends_with("down/block/b3/4512"));
   EXPECT_EQ(messages_[1].payload.size(), 488u);
+}
+
+TEST_F(Site, AFileThatFindsNoMemoryForItsDigestIsTriedAgain) {
+  StartAndOpen();
+  {
+    const NoLargeMemory none(std::size_t{256} * 1024);
+    MakeCatalogue();
+    ASSERT_TRUE(Until([&] {
+      return Log().find("the digest of package file 'main-2.bin' has failed: std::bad_alloc") !=
+             std::string::npos;
+    })) << Log();
+    inbox_->Reload();  // as at the next look, within a minute
+    EXPECT_EQ(Ask("SELECT state FROM package_state"), "hashing");
+  }
+  inbox_->Reload();
+  ASSERT_TRUE(Until([&] { return Ask("SELECT state FROM package_state") == "ready"; })) << Log();
+}
+
+TEST_F(Site, ABlockThatFindsNoMemoryIsRefusedAndComesWhenThereIsSome) {  // [N-28]
+  options_.download_base.reset();
+  StartAndOpen();
+  MakeCatalogue();
+  Sql("UPDATE plan SET wanted = 'active' WHERE name = 'spring'");
+  Accept("d1", 1);
+  const std::string task = Field(Await("d1", "down/download"), "task");
+  const std::string request =
+      R"("task":")" + task +
+      R"(","component":"main","file":0,"ref":"b3","offset":0,"length":65536,"count":1})";
+  {
+    const NoLargeMemory none(5000);  // the whole file
+    Say("d1", dialect::UplinkKind::kBlock, R"({"id":"none",)" + request);
+    EXPECT_THAT(Await("d1", "down/reply", "\"none\""), HasSubstr("\"code\":503")) << Log();
+  }
+  EXPECT_THAT(Log(), HasSubstr("the reading of blocks for device 'd1' has failed: std::bad_alloc"));
+  Say("d1", dialect::UplinkKind::kBlock, R"({"id":"some",)" + request);
+  EXPECT_THAT(Await("d1", "down/reply", "\"some\""), HasSubstr("\"code\":200")) << Log();
 }
 
 TEST_F(Site, TwoPlansThatHaveBeenScannedLeaveTheEngineAtRest) {

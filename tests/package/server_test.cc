@@ -14,6 +14,7 @@
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -61,15 +62,22 @@ class ServerTest : public ::testing::Test {
     ServerCallbacks callbacks;
     callbacks.unix_seconds = [this] { return now_.load(); };
     callbacks.on_sign = [this](const DownloadSign& sign) {
+      if (no_memory_) {
+        throw std::bad_alloc();
+      }
       const std::lock_guard lock(mutex_);
       signs_.push_back(sign);
       signed_.notify_all();
     };
     callbacks.on_changed = [this](std::int64_t file, const std::string& why) {
+      if (no_memory_) {
+        throw std::bad_alloc();
+      }
       const std::lock_guard lock(mutex_);
       changed_.emplace_back(file, why);
       signed_.notify_all();
     };
+    callbacks.on_failed = [this](const std::exception&) { ++failed_; };
     auto server = Server::Start(options, key_, files_, callbacks);
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
@@ -111,6 +119,8 @@ class ServerTest : public ::testing::Test {
   std::string sha256_;
   std::string other_sha256_;
   std::atomic<std::int64_t> now_{kNow};
+  std::atomic<bool> no_memory_{false};
+  std::atomic<int> failed_{0};
   std::mutex mutex_;
   std::condition_variable signed_;
   std::vector<DownloadSign> signs_;
@@ -151,6 +161,33 @@ TEST_F(ServerTest, TellsTheStartAndTheEndOfADownload) {
   EXPECT_EQ(signs_[3].offset, 200);
   EXPECT_TRUE(signs_[3].ended);
   EXPECT_FALSE(signs_[3].complete);
+}
+
+TEST_F(ServerTest, GoesOnWhenNobodyCanBeToldForWantOfMemory) {
+  StartServer();
+  no_memory_ = true;
+  EXPECT_EQ(Get(PathOf()).body, content_);  // its start and its end
+  scratch_.Write("fw.bin", "short");
+  EXPECT_EQ(Get(PathOf()).status, 0);  // that the file has changed
+  scratch_.Write("fw.bin", content_);
+  PublishTable();
+  no_memory_ = false;
+  EXPECT_EQ(Get(PathOf()).body, content_);
+  EXPECT_GE(failed_, 3);
+  EXPECT_EQ(server_->Health().downloads, 0);
+}
+
+TEST_F(ServerTest, IsCutInTheMiddleWhenNobodyCanBeToldForWantOfMemory) {
+  ServerOptions options;
+  options.bytes_per_second = 20'000;
+  StartServer(options);
+  Client client(server_->port());
+  client.Ask(PathOf(), "", "GET");
+  ASSERT_TRUE(Await([&] { return !signs_.empty(); }));
+  no_memory_ = true;
+  scratch_.Write("fw.bin", "short");
+  EXPECT_LT(client.Get(true).body.size(), kSize);
+  EXPECT_GE(failed_, 1);
 }
 
 TEST_F(ServerTest, SendsOneRange) {

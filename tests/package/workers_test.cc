@@ -7,6 +7,9 @@
 #include <chrono>
 #include <csignal>
 #include <future>
+#include <new>
+#include <stdexcept>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -34,6 +37,22 @@ TEST(Workers, RunEveryJobOnce) {
         }));
   }
   EXPECT_EQ(all.get_future().wait_for(kSoon), std::future_status::ready);
+}
+
+TEST(Workers, OutliveJobsThatThrow) {
+  const auto workers = Workers::Start().value();
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(
+        workers->Submit(Length::kLong, [](const std::stop_token&) { throw std::bad_alloc(); }));
+  }
+  std::promise<std::string> failed;
+  ASSERT_TRUE(workers->Submit(
+      Length::kLong, [](const std::stop_token&) { throw std::runtime_error("no room"); },
+      [&](const std::exception& why) { failed.set_value(why.what()); }));
+  EXPECT_EQ(failed.get_future().get(), "no room");
+  std::promise<void> ran;
+  ASSERT_TRUE(workers->Submit(Length::kShort, [&](const std::stop_token&) { ran.set_value(); }));
+  EXPECT_EQ(ran.get_future().wait_for(kSoon), std::future_status::ready);
 }
 
 TEST(Workers, BlockAllSignals) {
