@@ -14,10 +14,12 @@
 
 #include "core/model.h"
 #include "engine/exchange.h"
+#include "engine/inbox.h"
 
 namespace ota::engine {
 
-inline constexpr std::size_t kBlockRequestsPerDevice = 16;
+// As many as the inbox takes of a device at once.
+inline constexpr std::size_t kBlockRequestsPerDevice = kShareMessages;
 inline constexpr std::size_t kBlockRequests = 65536;
 
 class BlockQueue {

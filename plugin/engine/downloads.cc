@@ -389,8 +389,18 @@ void Downloads::Check() {
 // ---------------------------------------------------------------- blocks
 
 void Downloads::Serve(BlockJob job) {
-  if (!blocks_.Push(job, std::chrono::steady_clock::now())) {
-    Refuse(job, core::ReplyCode::kTooMany, "too many requests for blocks wait");
+  const auto now = std::chrono::steady_clock::now();
+  if (blocks_.Push(job, now) ||
+      Refuse(job, core::ReplyCode::kTooMany, "too many requests for blocks wait")) {
+    return;
+  }
+  if (const auto untold = surplus_.Allow(now)) {
+    const core::DeviceKey& device = job.envelope.device;
+    outbox_.Log(LogLevel::kWarning,
+                std::to_string(*untold + 1) +
+                    " requests for blocks were dropped of devices that have too many waiting, and "
+                    "whose dialect has no answer to that; the last one: device " +
+                    device.product + "/" + device.device);
   }
 }
 
@@ -400,7 +410,7 @@ void Downloads::ServeDue(const std::function<bool(const BlockJob&)>& wanted) {
   }
 }
 
-void Downloads::Refuse(const BlockJob& job, core::ReplyCode code, std::string why) {
+bool Downloads::Refuse(const BlockJob& job, core::ReplyCode code, std::string why) {
   core::Reply reply;
   reply.id = job.id;
   reply.to = "block";
@@ -414,7 +424,7 @@ void Downloads::Refuse(const BlockJob& job, core::ReplyCode code, std::string wh
   }
   auto encoded = job.dialect->encode(job.envelope.device, reply, {512, Clocks().wall});
   if (!encoded || encoded->topic.empty()) {
-    return;
+    return false;
   }
   Message message = job.envelope;
   message.topic = std::move(encoded->topic);
@@ -423,6 +433,7 @@ void Downloads::Refuse(const BlockJob& job, core::ReplyCode code, std::string wh
   std::vector<Message> messages;
   messages.push_back(std::move(message));
   outbox_.Push(std::move(messages));
+  return true;
 }
 
 void Downloads::Read(BlockJob job) {

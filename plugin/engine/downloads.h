@@ -112,7 +112,8 @@ class Downloads {
   core::Result<void> OpenAgain();  // the store directory
   void BuildTable();
   void Read(BlockJob job);
-  void Refuse(const BlockJob& job, core::ReplyCode code, std::string why);
+  // False: the device's dialect has no such answer, or none that fits.
+  bool Refuse(const BlockJob& job, core::ReplyCode code, std::string why);
   // A line, at most one a minute, about a piece of work of a worker or of the server that has ended
   // with an exception. `name` may be empty. Their threads; does not throw.
   void Failed(std::string_view what, std::string_view name, const std::exception& why) noexcept;
@@ -143,6 +144,7 @@ class Downloads {
   std::vector<LogLine> said_;  // by the open transaction
   bool table_changed_ = false;
   std::atomic<bool> serving_{true};  // workers read it
+  guard::OncePerMinute surplus_;     // requests for blocks that were dropped in silence
   std::unordered_set<std::int64_t> held_;
   std::mutex failed_mutex_;
   guard::OncePerMinute failed_;  // guarded by failed_mutex_

@@ -697,6 +697,20 @@ def test_a_block_is_sent_once_when_the_request_comes_twice(site):
     assert d.block(data, 10240, id="5", qos=1)[0]["id"] == "5"
 
 
+def test_blocks_that_are_asked_for_at_once_all_come(site):
+    """No SDK does that; as many as the inbox takes of a device."""
+    scene(site, size=50001, product={"http": 0})
+    d = Mota(site)
+    d.inform("1.0.0")
+    data = d.push()["data"]
+    d.subscribe()
+    d.block(data, 0)
+    with site.locked():  # so that they are judged together
+        for n in range(60):
+            d.ask(data, 256 * n, 256, id=str(n + 2), qos=1)
+    assert sorted(d.frame()[0]["data"]["bOffset"] for _ in range(60)) == [256 * n for n in range(60)]  # two workers read
+
+
 def test_a_file_that_is_too_long_for_mqtt_waits_with_a_reason(site):
     scene(site, size=(16 << 20) + 1, product={"http": 0})
     d = LinkSdk(site)
