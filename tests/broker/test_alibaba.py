@@ -79,50 +79,47 @@ def test_iotkit_3_reports_two_versions_at_connect(site):
     assert not [m for m in d.client.all if m.topic == d.path("upgrade")]
 
 
-def test_two_versions_in_a_reconnect_during_the_upgrade_fail_nothing(site):
+def connected_again(site, d, report):
+    """`d` loses its connection in the download, and has said nothing yet on the next one."""
     scene(site)
-    d = Iotkit(site, clean=False)
-    d.start("iotx_ver_1.1.0")
+    d.connect()
+    report()
     d.push()
     d.progress(0)
     site.wait_task("d1", "downloading", product="lamp")
     d.client.kill()
     d.connect()
-    d.start("iotx_ver_1.1.0")
-    d.push()  # it has started anew
+
+
+def goes_on(site, d):
+    """The push comes once more, and the task is still in its first attempt."""
+    d.push()
     assert state(site) in ("accepted", "downloading")
     assert site.task("d1", product="lamp")["retries"] == 0
 
 
+def test_two_versions_in_a_reconnect_during_the_upgrade_fail_nothing(site):
+    d = Iotkit(site, clean=False, connect=False)
+    connected_again(site, d, lambda: d.start("iotx_ver_1.1.0"))
+    d.start("iotx_ver_1.1.0")
+    goes_on(site, d)
+
+
 def test_the_sdks_version_alone_on_a_slow_link_fails_nothing(site):
     """iotkit's own version comes four subscriptions before the device's: longer than reports wait for each other."""
-    scene(site)
-    d = Iotkit(site, clean=False)
-    d.start("iotx_ver_1.1.0")
-    d.push()
-    d.progress(0)
-    site.wait_task("d1", "downloading", product="lamp")
-    d.client.kill()
-    d.connect()
+    d = Iotkit(site, clean=False, connect=False)
+    connected_again(site, d, lambda: d.start("iotx_ver_1.1.0"))
     other = LinkSdk(site, "later")
     d.inform("app-1.0.0-20180101.1000")
     other.inform("1.0.0")
     other.push()  # what was reported before it has waited its two seconds
     d.inform("iotx_ver_1.1.0")
-    d.push()  # it has started anew
-    assert state(site) in ("accepted", "downloading")
-    assert site.task("d1", product="lamp")["retries"] == 0
+    goes_on(site, d)
 
 
 def test_a_version_of_somebody_elses_fails_the_task_when_nothing_follows_it(site):
-    scene(site)
-    d = LinkSdk(site)
-    d.inform("1.0.0")
-    d.push()
-    d.progress(0)
-    site.wait_task("d1", "downloading", product="lamp")
-    d.client.kill()
-    d.connect()
+    d = LinkSdk(site, connect=False)
+    connected_again(site, d, lambda: d.inform("1.0.0"))
     d.inform("9.9.9")
     site.wait_task("d1", "failed", product="lamp", reason="foreign_version")
 
