@@ -20,7 +20,7 @@ import time
 import pytest
 
 import mqtt
-from broker import LONG, PLUGIN, SEED, TIMEOUT, content, eventually
+from broker import LONG, PLUGIN, SEED, TIMEOUT, broker_version, content, eventually
 from device import Device
 
 FLEET = pathlib.Path(PLUGIN).parent / "ota-fleet"
@@ -152,6 +152,7 @@ def test_a_thread_that_cannot_be_started_is_named(make_site, wake):
     assert "ota: the plugin cannot be started: Resource temporarily unavailable" in site.log()
 
 
+@pytest.mark.skipif(broker_version() >= (2, 1, 0), reason="Mosquitto 2.1 ends itself when its limit is below what it has")
 def test_a_broker_without_memory(make_site):
     """Mosquitto's own limit of memory: what cannot be published is one line of the log, and owed again."""
     site = make_site()
