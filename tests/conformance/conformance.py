@@ -407,6 +407,9 @@ def the_task_is_over_in_the_download(run):
     desk, mark = run.desk, run.desk.mark()
 
     def over(body):
+        if not desk.seen("http", mark):  # it may say that it begins before its request is here
+            desk._on_progress(body, False)
+            return
         desk.task = None
         desk._on_progress(body, False)  # 410, with `id` or without
         desk.hooks.clear()
