@@ -40,6 +40,14 @@ void* operator new(std::size_t bytes) {
 void* operator new[](std::size_t bytes) {
   return Allocate(bytes);
 }
+// Without these the address sanitizer takes its own, whose memory must not be freed by what is
+// below.
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return std::malloc(bytes == 0 ? 1 : bytes);  // NOLINT(cppcoreguidelines-no-malloc)
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return std::malloc(bytes == 0 ? 1 : bytes);  // NOLINT(cppcoreguidelines-no-malloc)
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);  // NOLINT(cppcoreguidelines-no-malloc)
 }
